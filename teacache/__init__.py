@@ -1,0 +1,20 @@
+"""Caching for diffusion transformers: skip the blocks on denoising steps that change little.
+
+    with teacache.enabled(pipe, teacache.TeaCacheConfig(rel_l1_thresh=0.25)) as cache:
+        image = pipe(prompt, num_inference_steps=28).images[0]
+    print(cache.stats.computed, "of", cache.stats.steps, "steps computed")
+"""
+
+from teacache.cache import Cache as Cache
+from teacache.cache import apply_teacache as apply_teacache
+from teacache.cache import disable as disable
+from teacache.cache import enable as enable
+from teacache.cache import enabled as enabled
+from teacache.configs import TeaCacheConfig as TeaCacheConfig
+from teacache.configs import Uncached as Uncached
+from teacache.errors import AlreadyEnabledError as AlreadyEnabledError
+from teacache.errors import CoefficientsError as CoefficientsError
+from teacache.errors import TeaCacheError as TeaCacheError
+from teacache.errors import UnsupportedModelError as UnsupportedModelError
+from teacache.statistics import CallStats as CallStats
+from teacache.statistics import Stats as Stats

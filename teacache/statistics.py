@@ -1,0 +1,79 @@
+"""What a cache did, as immutable data that adds up and survives JSON exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallStats:
+    """One guidance branch of one run (a pipeline call, for instance) through one denoiser."""
+
+    denoiser: str
+    """The transformer's class name."""
+    branch: str
+    """The pipeline's cache_context, or the ordinal of the call at its timestep ("0", "1") where it enters none."""
+    batch_size: int
+    computed: tuple[bool, ...]
+    """Step by step: were the blocks computed?"""
+    distances: tuple[float | None, ...]
+    """Step by step: the indicator's relative L1 change, None where none was measured (forced steps)."""
+    block_seconds: float
+    """Seconds between the first block's start and the last one's end, over all steps."""
+    seconds: float
+    """Seconds in the denoiser's forward, over all steps."""
+
+    @property
+    def steps(self) -> int:
+        return len(self.computed)
+
+    @property
+    def skipped(self) -> int:
+        return self.steps - sum(self.computed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stats:
+    """The finished calls, oldest first. `Stats()` is zero, `+` joins."""
+
+    calls: tuple[CallStats, ...] = ()
+
+    @property
+    def steps(self) -> int:
+        """Denoiser calls, over all guidance branches."""
+        return sum(call.steps for call in self.calls)
+
+    @property
+    def computed(self) -> int:
+        """Denoiser calls whose blocks ran."""
+        return sum(sum(call.computed) for call in self.calls)
+
+    @property
+    def skipped(self) -> int:
+        return self.steps - self.computed
+
+    @property
+    def seconds(self) -> float:
+        """Seconds in the denoiser's forward."""
+        return sum(call.seconds for call in self.calls)
+
+    @property
+    def block_seconds(self) -> float:
+        """Seconds in the blocks, of those in the forward."""
+        return sum(call.block_seconds for call in self.calls)
+
+    def __add__(self, other: Stats) -> Stats:
+        return Stats(calls=self.calls + other.calls)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Stats:
+        calls = []
+        for call in data["calls"]:
+            lists = {"computed": tuple(call["computed"]), "distances": tuple(call["distances"])}
+            calls.append(CallStats(**{**call, **lists}))
+        return cls(calls=tuple(calls))

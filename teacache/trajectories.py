@@ -1,0 +1,176 @@
+"""Which run, which step and which guidance branch does a denoiser call belong to?
+
+Nothing announces it. On a pipeline the scheduler tells: every run gets a new `timesteps` tensor from `set_timesteps`,
+and its `step_index` moves between steps. On a transformer alone, or with a scheduler that keeps no index, the value of
+the timestep tells: a run goes one way, and a value that does not go on in that direction starts a new run. The branch
+is the pipeline's `cache_context` where it enters one, otherwise the ordinal of the call at its step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from teacache.policies import Decision, Moment, Policy
+from teacache.statistics import CallStats
+from teacache.timing import Stopwatch
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in its run a call stands."""
+
+    starts: bool
+    """The call belongs to a new run."""
+    moves: bool
+    """The call belongs to a new step."""
+    last: bool
+    """The step is known to be the run's last."""
+
+
+class Progress(Protocol):
+    def place(self, timestep: Any, *, repeats: bool) -> Place:
+        """Called once per denoiser call.
+
+        Args:
+            timestep: the transformer's timestep argument.
+            repeats: the call has the context of an earlier call at what may be the same step.
+        """
+        ...
+
+    def forget(self) -> None:
+        """The next call starts a new run, whatever it looks like."""
+        ...
+
+    @property
+    def knows_end(self) -> bool:
+        """Whether a run's last step is recognised, so that a run without it must have been aborted."""
+        ...
+
+
+class SchedulerProgress:
+    """Follows a diffusers scheduler by its step index; reads nothing back from the device."""
+
+    knows_end = True
+
+    def __init__(self, scheduler_of: Callable[[], Any]) -> None:
+        self._scheduler_of = scheduler_of
+        self._timesteps: Tensor | None = None
+        self._index = 0
+
+    def place(self, timestep: Any, *, repeats: bool) -> Place:
+        scheduler = self._scheduler_of()
+        index = scheduler.step_index if scheduler.step_index is not None else (scheduler.begin_index or 0)
+        # set_timesteps always makes a new tensor; holding on to the old one keeps its identity from being reused.
+        starts = scheduler.timesteps is not self._timesteps
+        moves = starts or index != self._index
+        self._timesteps, self._index = scheduler.timesteps, index
+        return Place(starts=starts, moves=moves, last=index == len(scheduler.timesteps) - 1)
+
+    def forget(self) -> None:
+        self._timesteps = None
+
+
+class TimestepProgress:
+    """Follows the value of the timestep; one number is read back from the device at every call."""
+
+    def __init__(self, num_inference_steps: Callable[[], int | None], current: Callable[[], float] | None) -> None:
+        self._num_inference_steps = num_inference_steps
+        self._current = current
+        self._value: float | None = None
+        self._direction = 0.0
+        self._step = 0
+        self._total: int | None = None
+
+    def place(self, timestep: Any, *, repeats: bool) -> Place:
+        value = float(self._current()) if self._current is not None else _first_value(timestep)
+        before = self._value
+        moves = before is None or value != before
+        over = moves and self._total is not None and self._step >= self._total - 1
+        if before is None or over or (value - before) * self._direction < 0 or (repeats and not moves):
+            self._value, self._direction, self._step, self._total = value, 0.0, 0, self._num_inference_steps()
+            return Place(starts=True, moves=True, last=self._total == 1)
+        if moves:
+            self._step += 1
+            self._direction = self._direction or value - before
+            self._value = value
+        return Place(starts=False, moves=moves, last=self._total is not None and self._step == self._total - 1)
+
+    def forget(self) -> None:
+        self._value = None
+
+    @property
+    def knows_end(self) -> bool:
+        return self._total is not None
+
+
+def _first_value(timestep: Any) -> float:
+    return float(timestep.flatten()[0].item()) if isinstance(timestep, torch.Tensor) else float(timestep)
+
+
+class Branch:
+    """One guidance branch of one run: its policy, its residual, and what happened step by step."""
+
+    def __init__(self, policy: Policy, name: str, device: torch.device) -> None:
+        self.name = name
+        self.policy = policy
+        self.residual: Tensor | None = None
+        self.batch_size = 0
+        self.decisions: list[Decision] = []
+        self.forward_time = Stopwatch(device)
+        self.block_time = Stopwatch(device)
+
+    def decide(self, stack_input: Tensor, last: bool, indicator: Callable[[], Tensor]) -> bool:
+        """Whether to compute this step; remembers it."""
+        residual = self.residual
+        can_skip = residual is not None and (residual.shape, residual.dtype, residual.device) == (
+            stack_input.shape,
+            stack_input.dtype,
+            stack_input.device,
+        )
+        self.batch_size = max(self.batch_size, stack_input.shape[0])
+        decision = self.policy.decide(Moment(can_skip=can_skip, last=last, indicator=indicator))
+        self.decisions.append(decision)
+        return decision.compute
+
+    def keep(self, stack_input: Tensor, stack_output: Tensor) -> None:
+        """Store what a computed step added to its input, for the steps that skip."""
+        if self.policy.skips:
+            self.residual = stack_output - stack_input
+
+    def stand_in(self, stack_input: Tensor) -> Tensor:
+        """The stack's output on a skipped step: its input plus the stored residual."""
+        assert self.residual is not None, "a policy skipped without a residual"
+        return stack_input + self.residual
+
+    def statistics(self, denoiser: str) -> CallStats:
+        return CallStats(
+            denoiser=denoiser,
+            branch=self.name,
+            batch_size=self.batch_size,
+            computed=tuple(decision.compute for decision in self.decisions),
+            distances=tuple(decision.distance for decision in self.decisions),
+            block_seconds=self.block_time.seconds,
+            seconds=self.forward_time.seconds,
+        )
+
+
+@dataclass(slots=True)
+class Run:
+    """One run through the denoiser: a pipeline call, or a loop somebody wrote by hand."""
+
+    branches: dict[str, Branch] = field(default_factory=dict)
+    called: list[str] = field(default_factory=list)
+    """The branches called at the current step."""
+    last_step: bool = False
+
+    def name_branch(self, context: str | None) -> str:
+        """The branch of the next call at this step: its context, or its ordinal where there is none."""
+        if context is None:
+            return str(len(self.called))
+        times = self.called.count(context)
+        return context if times == 0 else f"{context}#{times + 1}"
