@@ -1,0 +1,1 @@
+"""Batch generation with cached diffusion pipelines on Ray: `python -m jobs --help`."""

@@ -1,0 +1,95 @@
+"""Tiny but real CLIP and T5 text encoders, frozen at random weights, with real tokenizers of their own.
+
+Random encoders keep what a caption says as long as their weights are large enough for the words to mix: the scales
+below were chosen so that a linear read-out of CLIP's pooled output, and of T5's tokens, tells every attribute of
+a caption (`tests/jobs/demo/test_text.py` measures it). Unknown words fall apart into letters.
+"""
+
+from __future__ import annotations
+
+import string
+
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from torch import nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, T5Config, T5EncoderModel, T5TokenizerFast
+
+from jobs.demo.scenes import all_scenes
+
+WIDTH = 64
+CLIP_TOKENS = 20
+T5_TOKENS = 16
+
+
+def build_clip_tokenizer() -> CLIPTokenizer:
+    """Byte-level BPE as CLIP's, its merges learnt from the captions."""
+    captions = sorted({scene.caption for scene in all_scenes()})
+    trained = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
+    trained.normalizer = normalizers.Lowercase()
+    trained.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    trainer = trainers.BpeTrainer(vocab_size=200, end_of_word_suffix="</w>", show_progress=False)
+    trained.train_from_iterator(captions, trainer)
+    merges = _merges_of(trained)
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    pieces = [*letters, *(letter + "</w>" for letter in letters), *("".join(pair) for pair in merges)]
+    vocab = {piece: index for index, piece in enumerate(dict.fromkeys(pieces))}
+    for special in ("<|startoftext|>", "<|endoftext|>"):
+        vocab[special] = len(vocab)
+    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=CLIP_TOKENS)
+
+
+def _merges_of(tokenizer: Tokenizer) -> list[tuple[str, str]]:
+    import json
+
+    merges = json.loads(tokenizer.to_str())["model"]["merges"]
+    return [tuple(pair) if isinstance(pair, list) else tuple(pair.split(" ")) for pair in merges]
+
+
+def build_t5_tokenizer() -> T5TokenizerFast:
+    """A unigram vocabulary as T5's: whole words of the captions, and letters for any other word."""
+    words = sorted({word for scene in all_scenes() for word in scene.caption.split()})
+    letters = string.ascii_letters + string.digits + string.punctuation
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
+    pieces += [("▁" + word, -4.0) for word in words]
+    pieces += [("▁", -8.0), *((letter, -12.0) for letter in letters)]
+    return T5TokenizerFast(vocab=pieces, extra_ids=0, model_max_length=T5_TOKENS)
+
+
+def build_clip(tokenizer: CLIPTokenizer, *, seed: int = 0) -> CLIPTextModel:
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer), hidden_size=WIDTH, intermediate_size=2 * WIDTH, projection_dim=WIDTH,
+        num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=CLIP_TOKENS,
+        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    model = CLIPTextModel(config).eval().requires_grad_(False)
+    _randomize(model, seed=seed, gain=1.0, embedding_std=1.0)
+    return model
+
+
+def build_t5(tokenizer: T5TokenizerFast, *, seed: int = 0) -> T5EncoderModel:
+    config = T5Config(
+        vocab_size=len(tokenizer), d_model=WIDTH, d_kv=8, d_ff=2 * WIDTH, num_layers=2, num_heads=8,
+        relative_attention_num_buckets=32, feed_forward_proj="gated-gelu", pad_token_id=0, eos_token_id=1,
+        decoder_start_token_id=0, is_encoder_decoder=False, use_cache=False,
+    )  # fmt: skip
+    model = T5EncoderModel(config).eval().requires_grad_(False)
+    _randomize(model, seed=seed, gain=1.0, embedding_std=1.0)
+    for name, weight in model.named_parameters():
+        if "relative_attention_bias" in name:
+            # Heads that look at set distances make "red circle on blue" and "blue circle on red" differ.
+            weight.normal_(0.0, 3.0, generator=torch.Generator().manual_seed(seed + 1))
+        elif ".q." in name:
+            weight.mul_(0.35)  # T5 does not divide by sqrt(d_kv)
+    return model
+
+
+def _randomize(model: nn.Module, *, seed: int, gain: float, embedding_std: float) -> None:
+    """Weights large enough that every layer changes what passes through it; norms stay at one."""
+    generator = torch.Generator().manual_seed(seed)
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            module.weight.normal_(0.0, gain * module.in_features**-0.5, generator=generator)
+            if module.bias is not None:
+                module.bias.zero_()
+        elif isinstance(module, nn.Embedding):
+            module.weight.normal_(0.0, embedding_std, generator=generator)
