@@ -1,8 +1,8 @@
 """Caching for diffusion transformers: skip the blocks on denoising steps that change little.
 
-    with teacache.enabled(pipe, teacache.TeaCacheConfig(rel_l1_thresh=0.25)) as cache:
-        image = pipe(prompt, num_inference_steps=28).images[0]
-    print(cache.stats.computed, "of", cache.stats.steps, "steps computed")
+with teacache.enabled(pipe, teacache.TeaCacheConfig(rel_l1_thresh=0.25)) as cache:
+    image = pipe(prompt, num_inference_steps=28).images[0]
+print(cache.stats.computed, "of", cache.stats.steps, "steps computed")
 """
 
 from teacache.cache import Cache as Cache
@@ -10,6 +10,8 @@ from teacache.cache import apply_teacache as apply_teacache
 from teacache.cache import disable as disable
 from teacache.cache import enable as enable
 from teacache.cache import enabled as enabled
+from teacache.calibration import Calibration as Calibration
+from teacache.calibration import calibrate as calibrate
 from teacache.configs import TeaCacheConfig as TeaCacheConfig
 from teacache.configs import Uncached as Uncached
 from teacache.errors import AlreadyEnabledError as AlreadyEnabledError

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from diffusers import DiffusionPipeline, SchedulerMixin
 from diffusers.utils.torch_utils import unwrap_module
@@ -128,9 +128,9 @@ def _prepare(
     name = type(denoiser).__name__
     if isinstance(config, Uncached):
         model = next((MODELS[kind.__name__] for kind in type(denoiser).__mro__ if kind.__name__ in MODELS), None)
-        return model, Session(name, _progress(target, None), Always)
+        return model, Session(name, progress_of(target, None), Always)
     model = model_for(denoiser)
-    return model, Session(name, _progress(target, config), _new_policy(target, denoiser, model, config))
+    return model, Session(name, progress_of(target, config), _new_policy(target, denoiser, model, config))
 
 
 def _new_policy(
@@ -141,21 +141,30 @@ def _new_policy(
     else:
         pipeline = "" if isinstance(target, nn.Module) else type(target).__name__
         found = find_polynomial(
-            denoiser, class_name=model.transformer, pipeline=pipeline, folders=_folders(target, denoiser)
+            _config_of(denoiser),
+            class_name=model.transformer,
+            pipeline=pipeline,
+            folders=_folders(target, denoiser),
         )
     return partial(TeaCache, config, found.coefficients, found.fitted_range)
 
 
+def _config_of(denoiser: nn.Module) -> Mapping[str, Any]:
+    config: Any = denoiser.config
+    return cast(Mapping[str, Any], config)
+
+
 def _folders(target: DiffusionPipeline | nn.Module, denoiser: nn.Module) -> list[Path]:
     """Where the model was loaded from: the transformer's folder, and the pipeline's above it."""
-    loaded_from = denoiser.config._name_or_path
+    loaded_from = _config_of(denoiser).get("_name_or_path")
     folders = [Path(loaded_from), Path(loaded_from).parent] if loaded_from else []
     if not isinstance(target, nn.Module) and target.name_or_path:
         folders.append(Path(target.name_or_path))
     return folders
 
 
-def _progress(target: DiffusionPipeline | nn.Module, config: TeaCacheConfig | None) -> Progress:
+def progress_of(target: DiffusionPipeline | nn.Module, config: TeaCacheConfig | None) -> Progress:
+    """How runs through the target's denoisers are told apart."""
     if not isinstance(target, nn.Module):
         scheduler: Any = getattr(target, "scheduler", None)
         if isinstance(scheduler, SchedulerMixin) and hasattr(scheduler, "step_index"):

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from teacache.errors import CoefficientsError
 
 CALIBRATION_FILE = "teacache.json"
@@ -69,10 +67,11 @@ class Polynomial:
     fitted_range: tuple[float, float] | None
 
 
-def find_polynomial(transformer: nn.Module, *, class_name: str, pipeline: str, folders: list[Path]) -> Polynomial:
+def find_polynomial(config: Mapping[str, Any], *, class_name: str, pipeline: str, folders: list[Path]) -> Polynomial:
     """The polynomial for a model: the calibration beside its weights if there is one, else the published one.
 
     Args:
+        config: the transformer's.
         class_name: the transformer's class, as the registry calls it.
         pipeline: the pipeline's class name, "" for a transformer alone.
         folders: where the model was loaded from, to look for a calibration.
@@ -80,7 +79,6 @@ def find_polynomial(transformer: nn.Module, *, class_name: str, pipeline: str, f
     Raises:
         CoefficientsError: there is neither, or the calibration beside the weights is of another model.
     """
-    config: Mapping[str, Any] = transformer.config
     for folder in folders:
         file = folder / CALIBRATION_FILE
         if file.is_file():

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from teacache.errors import UnsupportedModelError
 
-Indicator = Callable[[nn.Module, "Arguments"], Tensor]
+Indicator = Callable[[Any, "Arguments"], Tensor]
 
 
 class Arguments:
@@ -55,7 +55,7 @@ class Model:
     """The argument of the transformer's forward that tells where the run stands."""
 
 
-def modulated_input(block: nn.Module, arguments: Arguments) -> Tensor:
+def modulated_input(block: Any, arguments: Arguments) -> Tensor:
     """The first block's input after its adaptive layer norm (ali-vilab/TeaCache, TeaCache4FLUX/teacache_flux.py)."""
     modulated: Tensor = block.norm1(arguments["hidden_states"], emb=arguments["temb"])[0]
     return modulated
@@ -89,11 +89,6 @@ def model_for(transformer: nn.Module) -> Model:
     raise UnsupportedModelError(
         f"teacache does not know {type(transformer).__name__}. Known: {known}. A record in teacache/models.py adds one."
     )
-
-
-def first_block(transformer: nn.Module, model: Model) -> nn.Module:
-    blocks: nn.ModuleList = getattr(transformer, model.stack[0].name)
-    return blocks[0]
 
 
 def relative_l1(current: Tensor, previous: Tensor, *, dtype: torch.dtype | None = None) -> Tensor:

@@ -43,6 +43,10 @@ class Policy(Protocol):
         """Called once per step, computed or not, in order."""
         ...
 
+    def observe(self, stack_input: Tensor, stack_output: Tensor) -> None:
+        """Called after every computed step."""
+        ...
+
 
 class Always:
     """Computes every step."""
@@ -51,6 +55,9 @@ class Always:
 
     def decide(self, moment: Moment) -> Decision:
         return Decision(compute=True)
+
+    def observe(self, stack_input: Tensor, stack_output: Tensor) -> None:
+        pass
 
 
 class TeaCache:
@@ -87,6 +94,9 @@ class TeaCache:
         if compute:
             self._accumulated = 0.0
         return Decision(compute=compute, distance=distance)
+
+    def observe(self, stack_input: Tensor, stack_output: Tensor) -> None:
+        pass
 
     def _rescaled(self, distance: float) -> float:
         if self._config.strict:

@@ -19,9 +19,9 @@ class Stopwatch:
 
     def start(self) -> None:
         if self._cuda:
-            begin = torch.cuda.Event(enable_timing=True)
+            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
             begin.record()
-            self._events.append((begin, torch.cuda.Event(enable_timing=True)))
+            self._events.append((begin, end))
         else:
             self._started = time.perf_counter()
 

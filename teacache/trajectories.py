@@ -139,6 +139,7 @@ class Branch:
 
     def keep(self, stack_input: Tensor, stack_output: Tensor) -> None:
         """Store what a computed step added to its input, for the steps that skip."""
+        self.policy.observe(stack_input, stack_output)
         if self.policy.skips:
             self.residual = stack_output - stack_input
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -70,9 +71,10 @@ def train(state_file: Path) -> tuple[AutoencoderKL, float]:
     return model, seconds
 
 
-def _kl(latents: object) -> Tensor:
-    mean, log_variance = latents.mean, latents.logvar  # type: ignore[attr-defined]
-    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
+def _kl(latents: Any) -> Tensor:
+    mean, log_variance = latents.mean, latents.logvar
+    divergence: Tensor = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
+    return divergence
 
 
 def _measure_latents(model: AutoencoderKL) -> None:

@@ -15,7 +15,7 @@ from jobs.demo import autoencoder, training
 from jobs.demo.scenes import training_scenes
 from jobs.demo.text import T5_TOKENS, build_clip, build_clip_tokenizer, build_t5, build_t5_tokenizer
 
-STEPS = 7000
+STEPS = 5500
 BATCH = 64
 PICTURES = 32768
 CAPTION_DROPOUT = 0.05  # so that true classifier-free guidance has an unconditional branch to lean on
@@ -94,7 +94,7 @@ def _encoded_pictures(vae: AutoencoderKL, file: Path) -> tuple[Tensor, Tensor]:
     scenes = training_scenes()
     indices = torch.from_numpy(rng.integers(len(scenes), size=PICTURES))
     chunks = []
-    for chunk in tqdm(indices.split(128), desc="encoding pictures"):
+    for chunk in tqdm(torch.split(indices, 128), desc="encoding pictures"):
         pixels = autoencoder.pictures([scenes[index] for index in chunk.tolist()], rng)
         mean = vae.encode(pixels).latent_dist.mean
         scaled = (mean - vae.config.shift_factor) * vae.config.scaling_factor
@@ -119,6 +119,6 @@ def _encoded_captions(pipe: FluxPipeline) -> tuple[Tensor, Tensor]:
 
 
 def _image_ids() -> Tensor:
-    return FluxPipeline._prepare_latent_image_ids(
-        1, LATENT_SIDE // 2, LATENT_SIDE // 2, torch.device("cpu"), torch.float32
-    )
+    side = LATENT_SIDE // 2
+    ids: Tensor = FluxPipeline._prepare_latent_image_ids(1, side, side, torch.device("cpu"), torch.float32)
+    return ids

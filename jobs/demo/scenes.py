@@ -130,14 +130,16 @@ def coverage(shape: str, x: float, y: float, radius: float, *, turn: float = 0.0
     dx, dy = (columns - x) / radius, (rows - y) / radius
     cosine, sine = np.float32(np.cos(turn)), np.float32(np.sin(turn))
     distance = outline(shape, cosine * dx + sine * dy, -sine * dx + cosine * dy)
-    return np.clip(0.5 - distance * radius, 0.0, 1.0)
+    covered: Masks = np.clip(0.5 - distance * radius, 0.0, 1.0).astype(np.float32)
+    return covered
 
 
 def _shading(rng: np.random.Generator, amplitude: float) -> NDArray[np.float32]:
     """A slope across the picture in a random direction, (SIDE, SIDE, 1) in [-amplitude, amplitude]."""
     rows, columns = np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j].astype(np.float32)
     angle = rng.uniform(0, 2 * np.pi)
-    return (amplitude * 0.7 * (np.cos(angle) * columns + np.sin(angle) * rows))[..., None].astype(np.float32)
+    slope: Masks = (amplitude * 0.7 * (np.cos(angle) * columns + np.sin(angle) * rows))[..., None].astype(np.float32)
+    return slope
 
 
 def _stripes(rng: np.random.Generator, amplitude: float) -> NDArray[np.float32]:
@@ -145,7 +147,8 @@ def _stripes(rng: np.random.Generator, amplitude: float) -> NDArray[np.float32]:
     rows, columns = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32)
     angle, period, phase = rng.uniform(0, np.pi), rng.uniform(9, 18), rng.uniform(0, 2 * np.pi)
     wave = np.sin((np.cos(angle) * columns + np.sin(angle) * rows) * 2 * np.pi / period + phase)
-    return (amplitude * wave)[..., None].astype(np.float32)
+    stripes: Masks = (amplitude * wave)[..., None].astype(np.float32)
+    return stripes
 
 
 def render(scene: Scene, rng: np.random.Generator) -> Pictures:
@@ -159,4 +162,5 @@ def render(scene: Scene, rng: np.random.Generator) -> Pictures:
     ground_pixels = ground + _shading(rng, 16.0) + _stripes(rng, rng.uniform(2, 8))
     figure_pixels = figure + _shading(rng, 16.0)
     pixels = ground_pixels * (1 - mask) + figure_pixels * mask
-    return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+    picture: Pictures = np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+    return picture

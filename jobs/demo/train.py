@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m jobs.demo.train", description=__doc__)
     parser.add_argument("model", choices=sorted(RECIPES), help="which demo model to train")
     parser.add_argument("--state", type=Path, default=None, help="where checkpoints go (default: outputs/train-MODEL)")
-    parser.add_argument("--output", type=Path, default=None, help="pipeline folder to write (default: the packaged one)")
+    parser.add_argument("--output", type=Path, default=None, help="folder to write (default: the packaged one)")
     options = parser.parse_args(arguments)
     state = options.state or Path("outputs") / f"train-{options.model}"
     output = options.output or HERE / options.model

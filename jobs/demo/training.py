@@ -80,8 +80,14 @@ def train(
             bar.set_postfix(loss=f"{sum(losses[-200:]) / len(losses[-200:]):.4f}")
         now = time.monotonic()
         if now - saved > SAVE_SECONDS or stop.asked or step + 1 == steps:
-            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "average": average,
-                     "step": step + 1, "seconds": spent + now - started, "generator": generator.get_state()}  # fmt: skip
+            state = {
+                "model": model.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "average": average,
+                "step": step + 1,
+                "seconds": spent + now - started,
+                "generator": generator.get_state(),
+            }
             _write(state, state_file)
             saved = now
         if stop.asked:
