@@ -1,0 +1,180 @@
+"""Turning the cache on and off, what is refused, and whose runs the statistics count."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import FirstBlockCacheConfig, FluxPipeline, FluxTransformer2DModel, UNet2DModel
+from torch import nn
+
+import teacache
+from teacache.coefficients import PUBLISHED, find_polynomial
+from tests.teacache.test_hooks import SKIPPING
+from tests.teacache.tiny_flux import generate
+
+DEV = {"num_layers": 19, "num_single_layers": 38, "num_attention_heads": 24, "guidance_embeds": True}
+
+
+def test_enabling_twice_is_refused(pipe: FluxPipeline) -> None:
+    teacache.enable(pipe, SKIPPING)
+    with pytest.raises(teacache.AlreadyEnabledError, match=r"teacache\.disable\(\.\.\.\) comes first"):
+        teacache.enable(pipe.transformer, SKIPPING)
+
+
+def test_a_cache_of_diffusers_is_not_mixed_with_ours(pipe: FluxPipeline) -> None:
+    pipe.transformer.enable_cache(FirstBlockCacheConfig(threshold=0.1))
+    with pytest.raises(teacache.AlreadyEnabledError, match=r"disable_cache\(\) comes first"):
+        teacache.enable(pipe, SKIPPING)
+
+
+def test_an_unknown_model_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(teacache.UnsupportedModelError, match=r"does not know Linear\. Known: .*FluxTransformer2DModel"):
+        teacache.enable(nn.Linear(1, 1), SKIPPING)
+
+
+def test_a_pipeline_without_a_transformer_is_refused() -> None:
+    from diffusers import DDPMPipeline, DDPMScheduler
+
+    unet = UNet2DModel(sample_size=8, block_out_channels=(32,), down_block_types=("DownBlock2D",),
+                       up_block_types=("UpBlock2D",))  # fmt: skip
+    with pytest.raises(teacache.UnsupportedModelError, match="DDPMPipeline has no transformer to cache"):
+        teacache.enable(DDPMPipeline(unet=unet, scheduler=DDPMScheduler()), SKIPPING)
+
+
+def test_without_coefficients_the_way_to_get_them_is_told(pipe: FluxPipeline) -> None:
+    with pytest.raises(teacache.CoefficientsError, match=r"teacache\.calibrate\(pipe, prompts"):
+        teacache.enable(pipe, teacache.TeaCacheConfig())
+
+
+def test_a_refused_enable_leaves_no_hook(pipe: FluxPipeline) -> None:
+    with pytest.raises(teacache.CoefficientsError):
+        teacache.enable(pipe)
+    assert not any(hasattr(module, "_diffusers_hook") for module in pipe.transformer.modules())
+
+
+@pytest.mark.parametrize(
+    ("config", "pipeline", "variant"),
+    [
+        (DEV, "FluxPipeline", "FLUX.1-dev"),
+        (DEV, "", "FLUX.1-dev"),
+        (DEV, "FluxKontextPipeline", "FLUX.1-Kontext-dev"),
+    ],
+)
+def test_published_coefficients_are_found_from_the_config(config: dict[str, Any], pipeline: str, variant: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = find_polynomial(config, class_name="FluxTransformer2DModel", pipeline=pipeline, folders=[])
+    assert found.coefficients == next(entry.coefficients for entry in PUBLISHED if entry.variant == variant)
+
+
+def test_borrowed_coefficients_come_with_a_warning() -> None:
+    with pytest.warns(UserWarning, match=r"FLUX\.1-schnell was fitted on FLUX\.1-dev"):
+        find_polynomial(
+            {**DEV, "guidance_embeds": False}, class_name="FluxTransformer2DModel", pipeline="FluxPipeline", folders=[]
+        )
+
+
+def test_another_shape_of_flux_has_no_published_coefficients() -> None:
+    with pytest.raises(teacache.CoefficientsError):
+        find_polynomial({**DEV, "num_layers": 8}, class_name="FluxTransformer2DModel", pipeline="", folders=[])
+
+
+def test_a_calibration_beside_the_weights_is_found_and_one_of_another_model_refused(
+    pipe: FluxPipeline, tmp_path: Path
+) -> None:
+    pipe.transformer.save_pretrained(tmp_path / "transformer")
+    stored = {"denoiser": "FluxTransformer2DModel", "coefficients": [1.0, 0.0], "fitted_range": [0.0, 1.0]}
+    (tmp_path / "teacache.json").write_text(json.dumps(stored))
+    loaded = FluxTransformer2DModel.from_pretrained(tmp_path / "transformer")
+    pipe.register_modules(transformer=loaded)
+    config = teacache.TeaCacheConfig(rel_l1_thresh=SKIPPING.rel_l1_thresh)
+    with teacache.enabled(pipe, config) as found:
+        generate(pipe)
+    with teacache.enabled(pipe, SKIPPING) as given:
+        generate(pipe)
+    assert [call.computed for call in found.stats.calls] == [call.computed for call in given.stats.calls]
+    (tmp_path / "teacache.json").write_text(json.dumps({**stored, "denoiser": "MochiTransformer3DModel"}))
+    with pytest.raises(teacache.CoefficientsError, match="calibrated on MochiTransformer3DModel"):
+        teacache.enable(loaded, config)
+
+
+def test_uncached_measures_a_model_that_no_cache_knows() -> None:
+    class Foreign(nn.Module):
+        def forward(self, hidden_states: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+            return hidden_states * timestep
+
+    model = Foreign()
+    with teacache.enabled(model, teacache.Uncached()) as cache:
+        for value in (3.0, 2.0, 1.0):
+            model(torch.ones(2, 1), timestep=torch.tensor(value))
+    assert (cache.stats.steps, cache.stats.computed) == (3, 3)
+    assert cache.stats.seconds > 0
+
+
+def test_statistics_of_finished_runs_and_taking_them(pipe: FluxPipeline) -> None:
+    with teacache.enabled(pipe, SKIPPING) as cache:
+        generate(pipe, steps=6, batch=3)
+        generate(pipe, steps=9, guided=True)
+        assert [(call.branch, call.steps, call.batch_size) for call in cache.stats.calls] == [
+            ("cond", 6, 3), ("cond", 9, 1), ("uncond", 9, 1),
+        ]  # fmt: skip
+        first = cache.take_stats()
+        assert cache.stats == teacache.Stats()
+        generate(pipe, steps=4)
+    assert (first.steps, cache.stats.steps) == (24, 4)
+    call = first.calls[0]
+    assert (call.computed[0], call.computed[-1]) == (True, True)
+    assert call.distances[0] is call.distances[-1] is None
+    assert 0 < call.block_seconds < call.seconds
+
+
+def test_paused_runs_are_uncached_and_counted(pipe: FluxPipeline) -> None:
+    uncached = generate(pipe)
+    with teacache.enabled(pipe, SKIPPING) as cache:
+        before = generate(pipe)
+        with cache.paused():
+            assert torch.equal(generate(pipe), uncached)
+        assert torch.equal(generate(pipe), before)
+    assert [call.skipped > 0 for call in cache.stats.calls] == [True, False, True]
+
+
+def test_a_change_of_steps_or_batch_starts_afresh(pipe: FluxPipeline) -> None:
+    def fresh(**arguments: Any) -> torch.Tensor:
+        with teacache.enabled(pipe, SKIPPING):
+            return generate(pipe, **arguments)
+
+    changes: list[dict[str, Any]] = [{"steps": 12}, {"steps": 7}, {"steps": 7, "batch": 3}, {"steps": 12, "batch": 2}]
+    expected = [fresh(**change) for change in changes]
+    with teacache.enabled(pipe, SKIPPING):
+        assert all(torch.equal(generate(pipe, **change), one) for change, one in zip(changes, expected, strict=True))
+
+
+def test_apply_teacache_is_enable(pipe: FluxPipeline) -> None:
+    cache = teacache.apply_teacache(pipe.transformer, SKIPPING)
+    generate(pipe)
+    assert cache.stats.skipped > 0
+
+
+def test_the_library_imports_neither_ray_nor_jobs() -> None:
+    code = "import sys, teacache; sys.exit(any(name in sys.modules for name in {names}))"
+    for names, expected in ((["ray", "jobs", "pydantic.main", "pyarrow"], 0), (["torch"], 1)):
+        # The second round shows that the check itself can fail.
+        done = subprocess.run([sys.executable, "-c", code.format(names=names)], check=False, capture_output=True)
+        assert done.returncode == expected, done.stderr.decode()
+
+
+def test_every_public_name_is_exported_once() -> None:
+    names = {name for name in vars(teacache) if not name.startswith("_")}
+    modules = {name for name in names if type(getattr(teacache, name)).__name__ == "module"}
+    assert names - modules == {
+        "AlreadyEnabledError", "Cache", "Calibration", "CallStats", "CoefficientsError", "Stats", "TeaCacheConfig",
+        "TeaCacheError", "Uncached", "UnsupportedModelError", "apply_teacache", "calibrate", "disable", "enable",
+        "enabled",
+    }  # fmt: skip

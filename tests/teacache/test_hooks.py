@@ -1,0 +1,238 @@
+"""The published algorithm, done by hooks: exact where nothing is skipped, and exact where something is."""
+
+from __future__ import annotations
+
+from itertools import chain, pairwise
+from typing import Any
+
+import pytest
+import torch
+from diffusers import FluxPipeline, FluxTransformer2DModel
+from torch import Tensor
+
+import teacache
+from teacache.hooks import NAME
+from tests.teacache.tiny_flux import TEXT_TOKENS, embeddings, generate, make_pipeline
+
+# On the tiny model the indicator moves by about 0.05 a step, so these skip every second or third step.
+SKIPPING = teacache.TeaCacheConfig(rel_l1_thresh=0.12, coefficients=(1.0, 0.0))
+NEVER = teacache.TeaCacheConfig(rel_l1_thresh=0.0, coefficients=(1.0, 0.0))
+
+
+def hooks_on(transformer: FluxTransformer2DModel) -> list[str]:
+    """The modules that still carry a hook of ours, or a forward that is not their class's."""
+    return [
+        name
+        for name, module in transformer.named_modules()
+        if hasattr(module, "_diffusers_hook")
+        and (NAME in module._diffusers_hook.hooks or module.forward != type(module).forward.__get__(module))
+    ]
+
+
+class PlainTeaCache:
+    """TeaCache4FLUX/teacache_flux.py's algorithm as a plain loop over the model's parts, for one guidance branch."""
+
+    def __init__(self, model: FluxTransformer2DModel, threshold: float, coefficients: tuple[float, ...], steps: int):
+        self.model, self.threshold, self.coefficients, self.steps = model, threshold, coefficients, steps
+        self.count, self.accumulated = 0, 0.0
+        self.previous: Tensor | None = None
+        self.residual: Tensor | None = None
+        self.decisions: list[bool] = []
+
+    def __call__(self, latents: Tensor, sigma: Tensor, tokens: Tensor, pooled: Tensor, ids: Tensor) -> Tensor:
+        model = self.model
+        hidden = model.x_embedder(latents)
+        temb = model.time_text_embed(sigma * 1000, pooled)
+        indicator = model.transformer_blocks[0].norm1(hidden, emb=temb)[0]
+        if self.count in (0, self.steps - 1):
+            compute, self.accumulated = True, 0.0
+        else:
+            assert self.previous is not None
+            change = ((indicator - self.previous).abs().mean() / self.previous.abs().mean()).item()
+            powers = range(len(self.coefficients) - 1, -1, -1)
+            self.accumulated += sum(c * change**power for c, power in zip(self.coefficients, powers, strict=True))
+            compute = not self.accumulated < self.threshold
+            self.accumulated = 0.0 if compute else self.accumulated
+        self.previous = indicator
+        self.count += 1
+        self.decisions.append(compute)
+        if compute:
+            before, text = hidden, model.context_embedder(tokens)
+            rotary = model.pos_embed(ids)
+            for block in (*model.transformer_blocks, *model.single_transformer_blocks):
+                text, hidden = block(hidden, text, temb, rotary)
+            self.residual = hidden - before
+        else:
+            hidden = hidden + self.residual
+        output: Tensor = model.proj_out(model.norm_out(hidden, temb))
+        return output
+
+
+def plain_run(pipe: FluxPipeline, threshold: float, coefficients: tuple[float, ...], steps: int,
+              guided: bool) -> tuple[Tensor, list[PlainTeaCache]]:  # fmt: skip
+    """The Euler loop of FluxPipeline with `PlainTeaCache` as its denoiser."""
+    branches = [PlainTeaCache(pipe.transformer, threshold, coefficients, steps) for _ in range(1 + guided)]
+    texts = [embeddings(seed) for seed in (0, 1000)][: len(branches)]
+    latents, image_ids = pipe.prepare_latents(
+        1, 4, 64, 64, torch.float32, torch.device("cpu"), torch.Generator().manual_seed(0)
+    )
+    ids = torch.cat([torch.zeros(TEXT_TOKENS, 3), image_ids])
+    sigmas = [*torch.linspace(1, 1 / steps, steps).tolist(), 0.0]
+    for sigma, following in pairwise(sigmas):
+        outputs = [branch(latents, torch.tensor([sigma]), *text, ids)
+                   for branch, text in zip(branches, texts, strict=True)]  # fmt: skip
+        velocity = outputs[0] if not guided else outputs[1] + 2.0 * (outputs[0] - outputs[1])
+        latents = latents + (following - sigma) * velocity
+    return latents, branches
+
+
+def test_nothing_skipped_is_bit_identical(pipe: FluxPipeline) -> None:
+    uncached = generate(pipe, batch=2)
+    with teacache.enabled(pipe, NEVER) as cache:
+        cached = generate(pipe, batch=2)
+    assert torch.equal(cached, uncached)
+    assert cache.stats.computed == cache.stats.steps == 12
+
+
+@pytest.mark.parametrize("guided", [False, True], ids=["one branch", "two branches"])
+@pytest.mark.parametrize("coefficients", [(1.0, 0.0), (30.0, -2.0, 1.0, 0.02), (-900.0, 90.0, 0.5, 0.0)])
+def test_decisions_are_those_of_the_published_loop(
+    pipe: FluxPipeline, guided: bool, coefficients: tuple[float, ...]
+) -> None:
+    config = teacache.TeaCacheConfig(rel_l1_thresh=0.12, coefficients=coefficients, strict=True)
+    with teacache.enabled(pipe, config) as cache:
+        latents = generate(pipe, steps=20, guided=guided)
+    expected, branches = plain_run(pipe, 0.12, coefficients, 20, guided)
+    calls = cache.stats.calls
+    assert [list(call.computed) for call in calls] == [branch.decisions for branch in branches]
+    assert 0 < cache.stats.skipped < cache.stats.steps - 2
+    torch.testing.assert_close(latents, expected, rtol=1e-4, atol=1e-5)
+
+
+def denoise(transformer: FluxTransformer2DModel, latents: Tensor, sigma: float, **arguments: Any) -> Tensor:
+    tokens, pooled = embeddings(0)
+    output: Tensor = transformer(
+        hidden_states=latents, timestep=torch.tensor([sigma]), encoder_hidden_states=tokens, pooled_projections=pooled,
+        txt_ids=torch.zeros(TEXT_TOKENS, 3), img_ids=torch.zeros(16, 3), return_dict=False, **arguments,
+    )[0]  # fmt: skip
+    return output
+
+
+@pytest.mark.parametrize("control", [False, True], ids=["plain", "ControlNet"])
+def test_a_skip_is_the_tail_of_input_plus_residual(transformer: FluxTransformer2DModel, control: bool) -> None:
+    generator = torch.Generator().manual_seed(3)
+    first, second = (torch.randn(1, 16, 16, generator=generator) for _ in range(2))
+    width = transformer.inner_dim
+    samples = {
+        "controlnet_block_samples": [torch.randn(1, 16, width, generator=generator) for _ in range(2)],
+        "controlnet_single_block_samples": [torch.randn(1, 16, width, generator=generator) for _ in range(3)],
+    }
+    arguments: dict[str, Any] = samples if control else {}
+    added_after_the_stack = samples["controlnet_single_block_samples"][-1] if control else torch.zeros(1, 16, width)
+
+    tail_inputs: list[Tensor] = []
+    watch = transformer.norm_out.register_forward_pre_hook(lambda module, args: tail_inputs.append(args[0]))
+    config = teacache.TeaCacheConfig(rel_l1_thresh=1e9, coefficients=(1.0, 0.0), max_consecutive_skips=99)
+    with teacache.enabled(transformer, config) as cache:
+        denoise(transformer, first, 0.9, **arguments)
+        skipped = denoise(transformer, second, 0.8, **arguments)
+    watch.remove()
+    assert cache.stats.calls[0].computed == (True, False)
+
+    residual = tail_inputs[0] - added_after_the_stack - transformer.x_embedder(first)
+    tail_input = transformer.x_embedder(second) + residual + added_after_the_stack
+    temb = transformer.time_text_embed(torch.tensor([800.0]), embeddings(0)[1])
+    expected = transformer.proj_out(transformer.norm_out(tail_input, temb))
+    torch.testing.assert_close(skipped, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_hooks_are_gone_after_disable(pipe: FluxPipeline) -> None:
+    teacache.enable(pipe, SKIPPING)
+    assert hooks_on(pipe.transformer)
+    teacache.disable(pipe)
+    assert hooks_on(pipe.transformer) == []
+    assert torch.equal(generate(pipe), generate(make_pipeline()))
+
+
+def test_hooks_are_gone_after_an_exception(pipe: FluxPipeline) -> None:
+    with pytest.raises(ZeroDivisionError), teacache.enabled(pipe, SKIPPING):
+        1 / 0  # noqa: B018
+    assert hooks_on(pipe.transformer) == []
+
+
+class Abort(Exception):
+    pass
+
+
+def abort_at(step: int) -> Any:
+    def callback(pipe: Any, index: int, timestep: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+        if index == step:
+            raise Abort
+        return arguments
+
+    return callback
+
+
+@pytest.mark.parametrize("where", ["pipeline", "transformer"])
+@pytest.mark.parametrize("step", [0, 5, 10])
+@pytest.mark.parametrize("guided", [False, True], ids=["one branch", "two branches"])
+def test_an_aborted_run_leaves_nothing_behind(pipe: FluxPipeline, where: str, step: int, guided: bool) -> None:
+    target = pipe if where == "pipeline" else pipe.transformer
+    untouched = make_pipeline()
+    with teacache.enabled(untouched, SKIPPING) as cache:
+        fresh = generate(untouched, guided=guided)
+        fresh_decisions = [call.computed for call in cache.stats.calls]
+    config = teacache.TeaCacheConfig(rel_l1_thresh=0.12, coefficients=(1.0, 0.0), num_inference_steps=12)
+    with teacache.enabled(target, SKIPPING if where == "pipeline" else config) as cache:
+        with pytest.raises(Abort):
+            generate(pipe, seed=7, guided=guided, callback_on_step_end=abort_at(step))
+        again = generate(pipe, guided=guided)
+    assert torch.equal(again, fresh)
+    assert [call.computed for call in cache.stats.calls] == fresh_decisions
+
+
+def test_a_forward_that_raises_leaves_nothing_behind(pipe: FluxPipeline) -> None:
+    block = pipe.transformer.single_transformer_blocks[1]
+    with teacache.enabled(pipe, SKIPPING) as cache:
+        fresh = generate(pipe)
+        cache.take_stats()
+        calls = 0
+
+        def fail_later(module: Any, args: Any) -> None:
+            nonlocal calls
+            calls += 1
+            if calls == 3:
+                raise Abort
+
+        handle = block.register_forward_pre_hook(fail_later)
+        with pytest.raises(Abort):
+            generate(pipe, seed=7)
+        handle.remove()
+        assert cache.stats == teacache.Stats()
+        assert torch.equal(generate(pipe), fresh)
+
+
+def test_interleaved_branches_do_not_mix(transformer: FluxTransformer2DModel) -> None:
+    """Two loops by hand, taking turns at every timestep, without contexts and with them, against each one alone."""
+    sigmas = [1 - index / 10 for index in range(10)]
+    inputs = [torch.randn(1, 16, 16, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2)]
+
+    def alone(latents: Tensor) -> list[Tensor]:
+        with teacache.enabled(transformer, SKIPPING):
+            return [denoise(transformer, latents, sigma) for sigma in sigmas]
+
+    expected = [alone(latents) for latents in inputs]
+    with teacache.enabled(transformer, SKIPPING) as cache:
+        turns = [[denoise(transformer, latents, sigma) for latents in inputs] for sigma in sigmas]
+    assert cache.stats.skipped > 0
+    for index in (0, 1):
+        assert all(torch.equal(turn[index], one) for turn, one in zip(turns, expected[index], strict=True))
+
+    with teacache.enabled(transformer, SKIPPING) as cache:
+        named = []
+        for sigma in sigmas:
+            for name, latents in zip(("cond", "uncond"), inputs, strict=True):
+                with transformer.cache_context(name):
+                    named.append(denoise(transformer, latents, sigma))
+    assert [call.branch for call in cache.stats.calls] == ["cond", "uncond"]
+    assert all(torch.equal(one, other) for one, other in zip(named, chain.from_iterable(turns), strict=True))
