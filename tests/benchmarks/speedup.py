@@ -1,0 +1,62 @@
+"""`python -m tests.benchmarks.speedup`: does wall time follow the computed steps?
+
+Runs the demo FLUX with and without the cache in turn, same prompts and seeds, after one warm-up of each, and compares
+the median ratio of their times with the ideal, steps / computed steps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+
+import torch
+from diffusers import DiffusionPipeline
+
+import teacache
+from jobs.demo.scenes import held_out_scenes
+from jobs.demo.score import CALL, HERE
+
+
+def timed_run(pipe: DiffusionPipeline, prompts: list[str], steps: int) -> float:
+    """Wall seconds of one pipeline call."""
+    generators = [torch.Generator().manual_seed(seed) for seed in range(len(prompts))]
+    started = time.perf_counter()
+    pipe(prompts, num_inference_steps=steps, generator=generators, output_type="np", **CALL)
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=28)
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rel-l1-thresh", type=float, default=teacache.TeaCacheConfig().rel_l1_thresh)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    pipe = DiffusionPipeline.from_pretrained(HERE / "flux", dtype=torch.float32, use_safetensors=True)
+    pipe.set_progress_bar_config(disable=True)
+    prompts = [scene.caption for scene in held_out_scenes(options.batch_size, seed=5)]
+    whole, denoiser = [], []
+    with teacache.enabled(pipe, teacache.TeaCacheConfig(rel_l1_thresh=options.rel_l1_thresh)) as cache:
+        for pair in range(options.pairs + 1):
+            with cache.paused():
+                uncached_seconds = timed_run(pipe, prompts, options.steps)
+            uncached = cache.take_stats()
+            cached_seconds = timed_run(pipe, prompts, options.steps)
+            cached = cache.take_stats()
+            if pair > 0:  # the first is the warm-up
+                whole.append(uncached_seconds / cached_seconds)
+                denoiser.append(uncached.seconds / cached.seconds)
+    ideal = cached.steps / cached.computed
+    print(f"batch {options.batch_size}, {options.threads} thread(s), rel_l1_thresh {options.rel_l1_thresh}")
+    print(f"steps {cached.steps}, computed {cached.computed}, ideal speed-up {ideal:.3f}")
+    for name, ratios in (("denoiser", denoiser), ("pipeline call", whole)):
+        median = statistics.median(ratios)
+        print(f"{name}: {median:.3f} (median of {len(ratios)}; {min(ratios):.3f} to {max(ratios):.3f}), "
+              f"{median / ideal:.3f} of ideal")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
