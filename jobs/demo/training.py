@@ -10,6 +10,7 @@ import math
 import os
 import signal
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 SAVE_SECONDS = 60.0
+WARMUP = 200
 
 
 class Stopped(Exception):
@@ -34,7 +36,6 @@ def train(
     learning_rate: float,
     state_file: Path,
     ema_decay: float = 0.999,
-    warmup: int = 200,
 ) -> tuple[dict[str, Tensor], float]:
     """Train `model` for `steps` steps of AdamW with warm-up and cosine decay; go on from `state_file` if it exists.
 
@@ -47,61 +48,76 @@ def train(
     Raises:
         Stopped: on Ctrl-C or SIGTERM, after the state was written.
     """
-    weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(weights, lr=learning_rate, betas=(0.9, 0.99), weight_decay=0.01)
-    average = {key: value.detach().clone() for key, value in model.state_dict().items()}
-    generator = torch.Generator().manual_seed(0)
-    first, spent = 0, 0.0
-    if state_file.exists():
-        state = torch.load(state_file, weights_only=True)
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        average, first, spent = state["average"], state["step"], state["seconds"]
-        generator.set_state(state["generator"])
-    started = saved = time.monotonic()
-    stop = _StopSignal()
-    losses: list[float] = []
-    bar = tqdm(range(first, steps), initial=first, total=steps, desc=name, mininterval=2.0)
-    for step in bar:
-        scale = min(1.0, (step + 1) / warmup) * 0.5 * (1 + math.cos(math.pi * step / steps))
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate * scale
-        loss = loss_of(generator)
+    state = _State(model, learning_rate)
+    state.load(state_file)
+    losses: deque[float] = deque(maxlen=200)
+    saved = time.monotonic()
+    with _StopSignal() as stop, tqdm(initial=state.step, total=steps, desc=name, mininterval=2.0) as bar:
+        while state.step < steps:
+            started = time.monotonic()
+            warmup = min(1.0, (state.step + 1) / WARMUP)
+            rate = learning_rate * warmup * 0.5 * (1 + math.cos(math.pi * state.step / steps))
+            losses.append(state.advance(loss_of(state.generator), rate, ema_decay))
+            state.seconds += time.monotonic() - started
+            bar.set_postfix(loss=f"{sum(losses) / len(losses):.4f}", refresh=False)
+            bar.update()
+            if time.monotonic() - saved > SAVE_SECONDS or stop.asked or state.step == steps:
+                state.save(state_file)
+                saved = time.monotonic()
+            if stop.asked and state.step < steps:
+                raise Stopped(f"stopped after step {state.step} of {steps}; the same command goes on from there")
+    return state.average, state.seconds
+
+
+class _State:
+    """All that a training is at one moment."""
+
+    def __init__(self, model: nn.Module, learning_rate: float) -> None:
+        self.model = model
+        self.weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.AdamW(self.weights, lr=learning_rate, betas=(0.9, 0.99), weight_decay=0.01)
+        self.average = {key: value.detach().clone() for key, value in model.state_dict().items()}
+        self.generator = torch.Generator().manual_seed(0)
+        self.step = 0
+        self.seconds = 0.0
+
+    def advance(self, loss: Tensor, rate: float, ema_decay: float) -> float:
+        """One step of the optimiser and of the moving average; returns the loss."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(weights, 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        decay = min(ema_decay, (step + 1) / (step + 10))
+        nn.utils.clip_grad_norm_(self.weights, 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        decay = min(ema_decay, (self.step + 1) / (self.step + 10))
         with torch.no_grad():
-            for key, value in model.state_dict().items():
-                average[key].lerp_(value, 1 - decay)
-        losses.append(loss.item())
-        if step % 20 == 0:
-            bar.set_postfix(loss=f"{sum(losses[-200:]) / len(losses[-200:]):.4f}")
-        now = time.monotonic()
-        if now - saved > SAVE_SECONDS or stop.asked or step + 1 == steps:
-            state = {
-                "model": model.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "average": average,
-                "step": step + 1,
-                "seconds": spent + now - started,
-                "generator": generator.get_state(),
-            }
-            _write(state, state_file)
-            saved = now
-        if stop.asked:
-            bar.close()
-            raise Stopped(f"stopped after step {step + 1} of {steps}; the same command goes on from there")
-    stop.restore()
-    return average, spent + time.monotonic() - started
+            for key, value in self.model.state_dict().items():
+                self.average[key].lerp_(value, 1 - decay)
+        self.step += 1
+        return loss.item()
 
+    def load(self, file: Path) -> None:
+        if not file.exists():
+            return
+        stored = torch.load(file, weights_only=True)
+        self.model.load_state_dict(stored["model"])
+        self.optimizer.load_state_dict(stored["optimizer"])
+        self.generator.set_state(stored["generator"])
+        self.average, self.step, self.seconds = stored["average"], stored["step"], stored["seconds"]
 
-def _write(state: dict[str, object], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".partial")
-    torch.save(state, temporary)
-    os.replace(temporary, path)
+    def save(self, file: Path) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        temporary = file.with_suffix(".partial")
+        stored = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+            "average": self.average,
+            "step": self.step,
+            "seconds": self.seconds,
+        }
+        torch.save(stored, temporary)
+        os.replace(temporary, file)
 
 
 class _StopSignal:
@@ -109,11 +125,14 @@ class _StopSignal:
 
     def __init__(self) -> None:
         self.asked = False
+
+    def __enter__(self) -> _StopSignal:
         self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self.asked = True
-
-    def restore(self) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
