@@ -191,9 +191,10 @@ def test_an_aborted_run_leaves_nothing_behind(pipe: FluxPipeline, where: str, st
     assert [call.computed for call in cache.stats.calls] == fresh_decisions
 
 
-def test_a_forward_that_raises_leaves_nothing_behind(pipe: FluxPipeline) -> None:
+@pytest.mark.parametrize("where", ["pipeline", "transformer"])
+def test_a_forward_that_raises_leaves_nothing_behind(pipe: FluxPipeline, where: str) -> None:
     block = pipe.transformer.single_transformer_blocks[1]
-    with teacache.enabled(pipe, SKIPPING) as cache:
+    with teacache.enabled(pipe if where == "pipeline" else pipe.transformer, SKIPPING) as cache:
         fresh = generate(pipe)
         cache.take_stats()
         calls = 0
