@@ -26,6 +26,11 @@ SAMPLES, STEPS, BATCH = 256, 28, 16
 CALL = {"height": SIDE, "width": SIDE, "max_sequence_length": T5_TOKENS}
 
 
+def folder_of(model: str) -> Path:
+    """The packaged model of that name, or the pipeline folder of that path."""
+    return HERE / model if (HERE / model).is_dir() else Path(model)
+
+
 def generate(pipe: DiffusionPipeline, scenes: list[Scene], *, steps: int = STEPS) -> list[Pictures]:
     """One picture per scene, uncached; sample number i has seed i."""
     pictures: list[Pictures] = []
@@ -82,7 +87,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m jobs.demo.score", description=__doc__)
     parser.add_argument("model", help="name of a packaged demo model, or a pipeline folder")
     options = parser.parse_args(arguments)
-    folder = HERE / options.model if (HERE / options.model).is_dir() else Path(options.model)
+    folder = folder_of(options.model)
     pipe = DiffusionPipeline.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
     pipe.set_progress_bar_config(disable=True)
     scenes = held_out_scenes(SAMPLES, seed=256)

@@ -1,4 +1,4 @@
-"""`python -m jobs.demo.train flux`: train a demo model from nothing and write its pipeline folder.
+"""`python -m jobs.demo.train flux`: train a demo model from nothing, write its pipeline folder, calibrate and score it.
 
 Ctrl-C stops it; the same command goes on where it was.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from jobs.demo import flux
+from jobs.demo import calibrate, flux, score
 from jobs.demo.training import Stopped
 
 HERE = Path(__file__).parent
@@ -35,7 +35,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     pipe.to(torch.bfloat16).save_pretrained(output, safe_serialization=True)
     (output / "training.json").write_text(json.dumps({"seconds": round(seconds), "threads": torch.get_num_threads()}))
-    print(f"wrote {output}; now: python -m jobs.demo.score {options.model}")
+    print(f"wrote {output}")
+    calibrate.main([str(output)])
+    score.main([str(output)])
     return 0
 
 
