@@ -130,7 +130,9 @@ def _prepare(
         model = next((MODELS[kind.__name__] for kind in type(denoiser).__mro__ if kind.__name__ in MODELS), None)
         return model, Session(name, progress_of(target, None), Always)
     model = model_for(denoiser)
-    return model, Session(name, progress_of(target, config), _new_policy(target, denoiser, model, config))
+    return model, Session(
+        name, progress_of(target, config), _new_policy(target, denoiser, model, config), order=config.order
+    )
 
 
 def _new_policy(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from teacache.policies import Always, Decision, Policy
+from teacache.predictors import Extrapolation
 from teacache.statistics import Stats
 from teacache.trajectories import Branch, Progress, Run
 
@@ -52,10 +53,11 @@ class Session:
     when the next one starts or the statistics are asked for. A run that stopped before its known end never counts.
     """
 
-    def __init__(self, denoiser: str, progress: Progress, new_policy: Callable[[], Policy]) -> None:
+    def __init__(self, denoiser: str, progress: Progress, new_policy: Callable[[], Policy], *, order: int = 0) -> None:
         self._denoiser = denoiser
         self._progress = progress
         self._new_policy = new_policy
+        self._order = order
         self._finished = Stats()
         self._run: Run | None = None
         self._paused = False
@@ -77,6 +79,8 @@ class Session:
         call.branch.forward_time.stop()
         if not call.entered:
             call.branch.decisions.append(Decision(compute=True))
+        if call.last:
+            call.branch.release()
 
     def _begin(self, timestep: Any, context: str | None, device: torch.device) -> Call:
         repeats = self._run is not None and context is not None and context in self._run.called
@@ -92,7 +96,7 @@ class Session:
         run.called.append(name if context is None else context)
         if name not in run.branches:
             policy = Always() if self._paused else self._new_policy()
-            run.branches[name] = Branch(policy, name, device)
+            run.branches[name] = Branch(policy, Extrapolation(self._order), name, device)
         return Call(run.branches[name], last=place.last)
 
     def finish(self) -> None:

@@ -15,7 +15,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from teacache.policies import Decision, Moment, Policy
+from teacache.policies import Always, Decision, Moment, Policy
+from teacache.predictors import Extrapolation
 from teacache.statistics import CallStats
 from teacache.timing import Stopwatch
 
@@ -113,12 +114,12 @@ def _first_value(timestep: Any) -> float:
 
 
 class Branch:
-    """One guidance branch of one run: its policy, its residual, and what happened step by step."""
+    """One guidance branch of one run: its policy, its predictor, and what happened step by step."""
 
-    def __init__(self, policy: Policy, name: str, device: torch.device) -> None:
+    def __init__(self, policy: Policy, predictor: Extrapolation, name: str, device: torch.device) -> None:
         self.name = name
         self.policy = policy
-        self.residual: Tensor | None = None
+        self.predictor = predictor
         self.batch_size = 0
         self.decisions: list[Decision] = []
         self.forward_time = Stopwatch(device)
@@ -126,27 +127,25 @@ class Branch:
 
     def decide(self, stack_input: Tensor, last: bool, indicator: Callable[[], Tensor]) -> bool:
         """Whether to compute this step; remembers it."""
-        residual = self.residual
-        can_skip = residual is not None and (residual.shape, residual.dtype, residual.device) == (
-            stack_input.shape,
-            stack_input.dtype,
-            stack_input.device,
-        )
+        can_skip = self.predictor.can_stand_in(stack_input)
         self.batch_size = max(self.batch_size, stack_input.shape[0])
         decision = self.policy.decide(Moment(can_skip=can_skip, last=last, indicator=indicator))
         self.decisions.append(decision)
         return decision.compute
 
     def keep(self, stack_input: Tensor, stack_output: Tensor) -> None:
-        """Store what a computed step added to its input, for the steps that skip."""
+        """Keep what a computed step added to its input, for the steps that skip."""
         self.policy.observe(stack_input, stack_output)
         if self.policy.skips:
-            self.residual = stack_output - stack_input
+            self.predictor.keep(len(self.decisions) - 1, stack_output - stack_input)
 
     def stand_in(self, stack_input: Tensor) -> Tensor:
-        """The stack's output on a skipped step: its input plus the stored residual."""
-        assert self.residual is not None, "a policy skipped without a residual"
-        return stack_input + self.residual
+        """The stack's output on a skipped step: its input plus the predicted residual."""
+        return stack_input + self.predictor.predict(len(self.decisions) - 1)
+
+    def release(self) -> None:
+        """The last step is over: only the statistics are needed now, not the residuals."""
+        self.policy, self.predictor = Always(), Extrapolation(0)
 
     def statistics(self, denoiser: str) -> CallStats:
         return CallStats(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from torch import nn
 
 import teacache
 from teacache.coefficients import PUBLISHED, find_polynomial
-from tests.teacache.test_hooks import SKIPPING
+from tests.teacache.test_hooks import SKIPPING, denoise
 from tests.teacache.tiny_flux import generate
 
 DEV = {"num_layers": 19, "num_single_layers": 38, "num_attention_heads": 24, "guidance_embeds": True}
@@ -178,3 +179,28 @@ def test_every_public_name_is_exported_once() -> None:
         "TeaCacheError", "Uncached", "UnsupportedModelError", "apply_teacache", "calibrate", "disable", "enable",
         "enabled",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("by_hand", [False, True], ids=["pipeline", "loop by hand"])
+def test_no_residual_outlives_its_run(pipe: FluxPipeline, by_hand: bool) -> None:
+    """Counts the live tensors of the hidden states' shape, (1, 16, 16), before and after a cached run."""
+    latents = torch.zeros(1, 16, 16)
+
+    def run() -> None:
+        if by_hand:
+            for step in range(12):
+                denoise(pipe.transformer, latents, 1 - step / 12)
+        else:
+            generate(pipe)
+
+    def tensors() -> int:
+        gc.collect()
+        return sum(type(thing) is torch.Tensor and thing.shape == (1, 16, 16) for thing in gc.get_objects())
+
+    run()
+    before = tensors()
+    config = teacache.TeaCacheConfig(rel_l1_thresh=0.12, coefficients=(1.0, 0.0), num_inference_steps=12)
+    with teacache.enabled(pipe.transformer if by_hand else pipe, config) as cache:
+        run()
+        assert tensors() == before
+    assert cache.stats.skipped > 0

@@ -15,6 +15,7 @@ from teacache import TeaCacheConfig
         ({"coefficients": ()}, "coefficients must be one or more finite numbers"),
         ({"coefficients": (1.0, float("inf"))}, "coefficients must be one or more finite numbers"),
         ({"fitted_range": (0.3, 0.1)}, r"fitted_range must be \(low, high\) with low < high, got \(0.3, 0.1\)"),
+        ({"order": 2}, "order must be 0 or 1, got 2"),
         ({"max_consecutive_skips": 0}, "max_consecutive_skips must be >= 1, got 0"),
         ({"num_inference_steps": 0}, "num_inference_steps must be >= 1, got 0"),
         ({"num_inference_steps": 4, "num_inference_steps_callback": lambda: 4}, "not both"),
