@@ -1,0 +1,46 @@
+"""Is caching worth it: which batches are made twice, and how near the cached picture is to the other.
+
+A whole pipeline call is audited or none of it: its twin has the same rows, size and actor, so the ratio of their
+seconds is that of production work, and the pictures compared are those delivered. Rerunning only some rows would
+time smaller batches than the job runs. The call's first row decides by the hash of its id, so every row is
+audited with the same probability, in any order.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jobs.ids import fraction_for
+
+if TYPE_CHECKING:
+    import torch
+
+EQUAL_PSNR = 100.0
+"""Decibels recorded for equal pictures, in place of infinity, which neither JSON nor a mean survives; also the cap."""
+
+Picture = NDArray[np.uint8]
+
+
+def audited(first_id: str, fraction: float) -> bool:
+    return fraction_for("audit", first_id) < fraction
+
+
+def fidelity(picture: Picture, baseline: Picture) -> tuple[float, float]:
+    """PSNR in decibels and SSIM of two pictures, height x width x 3 bytes, on a scale of 0 to 1."""
+    # Imported here: only tasks that meet an audited batch pay for it.
+    from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
+
+    ours, theirs = _image(picture), _image(baseline)
+    psnr = peak_signal_noise_ratio(ours, theirs, data_range=1.0)
+    ssim = structural_similarity_index_measure(ours, theirs, data_range=1.0)
+    assert not isinstance(ssim, tuple)
+    return min(float(psnr), EQUAL_PSNR), float(ssim)
+
+
+def _image(picture: Picture) -> torch.Tensor:
+    import torch
+
+    return torch.tensor(picture).permute(2, 0, 1).unsqueeze(0).float() / 255

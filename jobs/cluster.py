@@ -1,0 +1,66 @@
+"""The Ray cluster: joined or started, and asked whether the job's actors fit on it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+
+from jobs.config import Actors
+from jobs.errors import Refused, describe
+
+_QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+
+
+@contextmanager
+def joined() -> Iterator[bool]:
+    """Join the cluster of RAY_ADDRESS or of this machine, else start one here and stop it at the end.
+
+    Gives whether its size is fixed: one started here can't grow. Raises Refused if there is none at RAY_ADDRESS.
+    """
+    if ray.is_initialized():
+        yield False
+        return
+    fixed = not _join()
+    if fixed:
+        ray.init(address="local", include_dashboard=False, **_QUIET)
+    try:
+        yield fixed
+    finally:
+        ray.shutdown()
+
+
+def _join() -> bool:
+    address = os.environ.get("RAY_ADDRESS")
+    try:
+        ray.init(address=address or "auto", **_QUIET)
+    except ConnectionError as error:
+        if address:
+            raise Refused(f"no Ray cluster at RAY_ADDRESS={address}: {describe(error)}") from None
+        return False
+    return True
+
+
+def fit(actors: Actors, *, fixed: bool) -> Actors:
+    """The actors with their GPUs settled. Raises Refused if a cluster of fixed size has no room for them.
+
+    Reading, encoding and writing need a CPU that no actor holds: without one the job would wait for ever.
+    """
+    there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    cpus, gpus = there.get("CPU", 0.0), there.get("GPU", 0.0)
+    actors = actors.model_copy(update={"num_gpus": float(gpus > 0) if actors.num_gpus is None else actors.num_gpus})
+    wanted_cpus, wanted_gpus = actors.count * actors.num_cpus, actors.count * (actors.num_gpus or 0)
+    if not fixed:
+        return actors
+    if wanted_gpus > gpus:
+        raise Refused(f"actors: {actors.count} x {actors.num_gpus:g} GPUs wanted, {gpus:g} there; lower actors.count")
+    if wanted_cpus + 1 > cpus:
+        raise Refused(
+            f"actors: {actors.count} x {actors.num_cpus:g} CPUs leave none of {cpus:g} for encoding, which needs 1; "
+            "lower actors.count or actors.num_cpus (0 lets an actor share)"
+        )
+    return actors

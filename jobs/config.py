@@ -1,0 +1,161 @@
+"""What a person types: one job, as YAML and command-line overrides. Unknown keys are refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, model_validator
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
+Text = Annotated[str, StringConstraints(min_length=1)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+
+
+class Cache(BaseModel):
+    """How block computations are cached: a method, then the fields of that method's own config in `teacache`."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    method: Literal["teacache", "none"] = Field(
+        default="teacache", description="teacache or none; then its own fields, such as cache.rel_l1_thresh"
+    )
+
+    @model_validator(mode="after")
+    def _fields_belong_to_method(self) -> Cache:
+        known = cache_fields(self.method)
+        unknown = sorted(set(self.model_extra or {}) - set(known))
+        if unknown:
+            raise ValueError(f"unknown {_keys(unknown)} for method {self.method}; known: {', '.join(known) or 'none'}")
+        _ = self.config
+        return self
+
+    @cached_property
+    def config(self) -> Any:
+        """The frozen dataclass that `teacache.enable` takes. Raises ValueError for a value it refuses."""
+        return TypeAdapter(_cache_class(self.method)).validate_python(self.model_extra or {})
+
+    def to_json(self) -> str:
+        """Method and all settings, defaults included, as they stand in the manifest."""
+        settings = {name: getattr(self.config, name) for name in cache_fields(self.method)}
+        return json.dumps({"method": self.method, **settings}, sort_keys=True)
+
+
+class Model(Section):
+    """Which diffusers pipeline makes the pictures, and how it is loaded."""
+
+    pipeline: Text = Field(description="hub id, folder, or demo/flux for the packaged one")
+    name: Name = Field(
+        default_factory=lambda data: _plain_name(data.get("pipeline", "")),
+        description="its name in manifest, statistics and media paths; the pipeline's last part if not given",
+    )
+    dtype: Literal["bfloat16", "float16", "float32"] = Field(default="bfloat16", description="of the weights")
+    revision: str | None = Field(default=None, description="branch, tag or commit on the hub")
+    variant: str | None = Field(default=None, description="weights variant, such as fp16")
+    trust_remote_code: bool = Field(default=False, description="run Python code that comes with the model")
+    cache: Cache = Field(default_factory=lambda: Cache(), description="method, then that method's own fields")
+
+
+class Generation(BaseModel):
+    """Arguments of the pipeline call. Columns of the same name in the prompts override them row by row.
+
+    Other arguments of the pipeline's `__call__` are taken as well and checked against it.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    num_inference_steps: int = Field(default=28, gt=0, description="denoising steps")
+    width: int = Field(default=1024, gt=0, description="pixels")
+    height: int = Field(default=1024, gt=0, description="pixels")
+    guidance_scale: float = Field(default=3.5, description="passed on if the pipeline takes it")
+    negative_prompt: str | None = Field(default=None, description="for rows that bring none")
+
+    @property
+    def extra(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class Actors(Section):
+    """The actors that hold one pipeline each."""
+
+    count: int = Field(default=1, gt=0, description="actors per model")
+    num_gpus: float | None = Field(default=None, ge=0, description="per actor; 1 if the cluster has GPUs, else 0")
+    num_cpus: float = Field(default=1, ge=0, description="per actor; also its torch threads")
+    batch_size: int = Field(default=4, gt=0, description="prompts per pipeline call")
+
+
+class Audit(Section):
+    """The share of the work that is done a second time with the cache off, to measure speed-up and fidelity."""
+
+    fraction: float = Field(
+        default=0.02,
+        ge=0,
+        le=1,
+        description="of batches, chosen by hash of row id; none where cache.method is none",
+    )
+
+
+class Job(Section):
+    """One job: prompts in, pictures and a manifest out."""
+
+    name: Name = Field(description="of the job")
+    prompts: Text = Field(description="Parquet file, folder of shards or glob; any fsspec URL")
+    output: Text = Field(description="folder; any fsspec URL")
+    model: Model | None = Field(default=None, description="the one model, or use models")
+    models: tuple[Model, ...] = Field(default=(), description="a list of models, each run on all prompts")
+    seed: int = Field(default=0, description="each row's own seed derives from it and the row id")
+    generation: Generation = Field(default_factory=lambda: Generation(), description="arguments of the pipeline call")
+    actors: Actors = Field(default_factory=lambda: Actors(), description="how many, and what each takes")
+    audit: Audit = Field(default_factory=lambda: Audit(), description="the paired baseline")
+    price_per_hour: float | None = Field(default=None, ge=0, description="of a GPU hour; without GPUs, of a CPU hour")
+
+    @model_validator(mode="after")
+    def _names_models(self) -> Job:
+        if bool(self.model) == bool(self.models):
+            raise ValueError("give either model or models, and not both" if self.model else "model is missing")
+        names = [model.name for model in self.each_model]
+        if len(set(names)) < len(names):
+            raise ValueError(f"models need names of their own, got {', '.join(names)}; set models[].name")
+        return self
+
+    @property
+    def each_model(self) -> tuple[Model, ...]:
+        return (self.model,) if self.model else self.models
+
+
+SECTIONS: dict[str, type[BaseModel]] = {
+    "model": Model,
+    "models": Model,
+    "cache": Cache,
+    "generation": Generation,
+    "actors": Actors,
+    "audit": Audit,
+}
+"""What each nested key of a job holds."""
+
+
+def cache_fields(method: str) -> list[str]:
+    """The fields that a method takes in YAML: those of its config, but for callbacks, which only Python can give."""
+    return [field.name for field in dataclasses.fields(_cache_class(method)) if not field.name.endswith("_callback")]
+
+
+def _cache_class(method: str) -> type[Any]:
+    # Imported where it is needed: teacache imports torch and diffusers, which --help can do without.
+    import teacache
+
+    classes: dict[str, type[Any]] = {"teacache": teacache.TeaCacheConfig, "none": teacache.Uncached}
+    return classes[method]
+
+
+def _keys(names: list[str]) -> str:
+    return f"key{'s' if len(names) > 1 else ''} {', '.join(names)}"
+
+
+def _plain_name(pipeline: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", pipeline.rstrip("/").rsplit("/", 1)[-1]).strip("-._") or "model"

@@ -1,0 +1,69 @@
+"""What can go wrong, in the user's words: a refused input, a job that ended early, a row that failed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+Result = TypeVar("Result")
+
+_COLORS = re.compile(r"\x1b\[[0-9;]*m")
+_CREDENTIALS = re.compile(r"(?<=://)[^/\s@]*@")
+_QUERY = re.compile(r"(://[^\s?]*)\?[^\s'\"]*")
+
+
+class Refused(Exception):
+    """The input can't be worked with; raised before any actor starts. Exit code 2."""
+
+
+class JobFailed(Exception):
+    """The job ended before all rows were tried; what was written stays. Exit code 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why one row failed: class and message on one line, without credentials."""
+
+    error: str
+
+
+def redact(text: str) -> str:
+    """The text without what may be secret in its URLs: `user:password@`, and queries such as signed tokens."""
+    return _QUERY.sub(r"\1", _CREDENTIALS.sub("", text))
+
+
+def describe(error: BaseException) -> str:
+    """`ClassName: message` on one line of at most 1,000 characters, without credentials."""
+    message = " ".join(str(error).split())
+    return redact(f"{type(error).__name__}: {message}" if message else type(error).__name__)[:1000]
+
+
+def last_line(error: BaseException) -> str:
+    """What is at the bottom of an error that carries a remote traceback in its text."""
+    lines = [line.strip() for line in _COLORS.sub("", str(error)).splitlines() if line.strip()]
+    return redact(lines[-1] if lines else type(error).__name__)[:1000]
+
+
+def attempt(work: Callable[[], Result]) -> Result | Failure:
+    """The one place where one prompt = one row: whatever a row's work raises becomes that row's error."""
+    try:
+        return work()
+    except Exception as error:
+        return Failure(error=describe(error))
+
+
+@contextmanager
+def refusing(what: str) -> Iterator[None]:
+    """Whatever a library raises about the user's input becomes one line that starts with what was tried.
+
+    Broad, because storage back ends and model hubs raise errors of their own making: keep only their calls inside.
+    """
+    try:
+        yield
+    except Refused:
+        raise
+    except Exception as error:
+        raise Refused(f"{redact(what)}: {describe(error)}") from error

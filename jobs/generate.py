@@ -1,0 +1,178 @@
+"""The actor that holds one pipeline with its cache: samples in, rows with raw pixels out."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray
+import torch
+from numpy.typing import NDArray
+
+import teacache
+from jobs.audit import audited
+from jobs.config import Actors, Generation, Model
+from jobs.errors import Failure, attempt
+from jobs.models import load
+from jobs.rows import Made, Sample, table, values
+
+_WARM_UP_STEPS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One pipeline call: its pictures, its seconds in all, and what the denoiser did."""
+
+    pictures: NDArray[np.uint8]
+    seconds: float
+    stats: teacache.Stats
+
+
+class Generate:
+    """One pipeline on its device. Called by Ray with one batch of samples after the other.
+
+    Raises what loading the pipeline raises; a row that fails becomes a row with its error instead.
+    """
+
+    def __init__(self, model: Model, generation: Generation, actors: Actors, audit_fraction: float) -> None:
+        torch.set_num_threads(max(1, int(actors.num_cpus)))
+        device = "cuda" if actors.num_gpus else "cpu"
+        self._pipeline = load(model, device)
+        self._cache = teacache.enable(self._pipeline, model.cache.config)
+        self._extra = generation.extra
+        self._audit_fraction = 0.0 if model.cache.method == "none" else audit_fraction
+        self._warm = False
+        self._columns: dict[str, Any] = {
+            "model": model.name,
+            "cache": model.cache.to_json(),
+            "actor": _actor_id(),
+            "num_gpus": actors.num_gpus or 0.0,
+            "num_cpus": actors.num_cpus,
+            "versions": json.dumps(_versions()),
+        }
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        samples = [Sample(**row) for row in batch.to_pylist()]
+        made = {row.id: row for group in alike(samples) for row in self._rows(group)}
+        return table(Made, (made[sample.id] for sample in samples))
+
+    def _rows(self, group: Sequence[Sample]) -> list[Made]:
+        """Together if that works; one by one when it doesn't, so that only the row at fault fails."""
+        rows = attempt(lambda: self._made(group))
+        if not isinstance(rows, Failure):
+            return rows
+        self._cache.discard()
+        if len(group) > 1:
+            return [row for sample in group for row in self._rows([sample])]
+        return [self._row(group[0], group, error=rows.error)]
+
+    def _made(self, group: Sequence[Sample]) -> list[Made]:
+        if any(sample.prompt is None for sample in group):
+            raise ValueError("the prompt is null")
+        self._warm_up(group)
+        cached = self._run(group)
+        baseline = None
+        if audited(group[0].id, self._audit_fraction):
+            with self._cache.paused():
+                baseline = self._run(group)
+        return [self._made_row(group, index, cached, baseline) for index in range(len(group))]
+
+    def _warm_up(self, group: Sequence[Sample]) -> None:
+        """First calls are slow (kernels load, memory is claimed): not a matter of caching, so not in its ratio."""
+        if not self._warm:
+            self._pipeline(**self._arguments(group) | {"num_inference_steps": _WARM_UP_STEPS})
+            self._cache.take_stats()
+            self._warm = True
+
+    def _run(self, group: Sequence[Sample]) -> Run:
+        start = time.perf_counter()
+        pictures = _to_bytes(self._pipeline(**self._arguments(group)).images)
+        seconds = time.perf_counter() - start
+        stats = self._cache.take_stats()
+        height, width = pictures.shape[1:3]
+        if (height, width) != (group[0].height, group[0].width):
+            raise ValueError(
+                f"asked for height {group[0].height} and width {group[0].width}, "
+                f"the pipeline makes {height} and {width}; use multiples that it can make"
+            )
+        return Run(pictures=pictures, seconds=seconds, stats=stats)
+
+    def _arguments(self, group: Sequence[Sample]) -> dict[str, Any]:
+        first = group[0]
+        shared = {
+            "height": first.height,
+            "width": first.width,
+            "num_inference_steps": first.num_inference_steps,
+            "guidance_scale": first.guidance_scale,
+            "negative_prompt": None if first.negative_prompt is None else [sample.negative_prompt for sample in group],
+        }
+        return {
+            **self._extra,
+            **{name: value for name, value in shared.items() if value is not None},
+            "prompt": [sample.prompt for sample in group],
+            # On the CPU, one each: the same noise for a row whatever its batch and device.
+            "generator": [torch.Generator().manual_seed(sample.seed) for sample in group],
+            "output_type": "pt",
+        }
+
+    def _made_row(self, group: Sequence[Sample], index: int, cached: Run, baseline: Run | None) -> Made:
+        share = len(group)
+        return self._row(
+            group[index],
+            group,
+            pixels=cached.pictures[index].tobytes(),
+            seconds=cached.seconds / share,
+            denoise_seconds=cached.stats.seconds / share,
+            steps=cached.stats.steps,
+            computed=cached.stats.computed,
+            baseline_pixels=baseline and baseline.pictures[index].tobytes(),
+            baseline_seconds=baseline and baseline.seconds / share,
+            baseline_denoise_seconds=baseline and baseline.stats.seconds / share,
+        )
+
+    def _row(self, sample: Sample, group: Sequence[Sample], **results: Any) -> Made:
+        return Made(
+            **values(sample, Sample),
+            **self._columns,
+            batch_size=len(group),
+            batch=_call_id(group),
+            created_at=datetime.now(timezone.utc),
+            **results,
+        )
+
+
+def alike(samples: Sequence[Sample]) -> Iterator[list[Sample]]:
+    """The samples in groups that can share a pipeline call."""
+    ordered = sorted(samples, key=lambda sample: repr(sample.call))
+    for _, group in groupby(ordered, key=lambda sample: sample.call):
+        yield list(group)
+
+
+def _actor_id() -> str:
+    # Asked outside of Ray, it would start one.
+    return (ray.get_runtime_context().get_actor_id() or "") if ray.is_initialized() else ""
+
+
+def _versions() -> dict[str, str]:
+    installed = {each.name for each in importlib.metadata.distributions()}
+    # teacache is absent where the code runs from a folder, as after `ray job submit --working-dir`.
+    return {name: importlib.metadata.version(name) for name in ("diffusers", "teacache", "torch") if name in installed}
+
+
+def _call_id(group: Sequence[Sample]) -> str:
+    return hashlib.sha256("\n".join(sample.id for sample in group).encode()).hexdigest()[:16]
+
+
+def _to_bytes(pictures: torch.Tensor) -> NDArray[np.uint8]:
+    """Rounded on the device: a quarter of the bytes to move."""
+    rounded = (pictures.float().clamp(0, 1) * 255).round().to(torch.uint8)
+    return rounded.permute(0, 2, 3, 1).contiguous().cpu().numpy()

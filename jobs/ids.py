@@ -1,0 +1,43 @@
+"""What follows from a row id alone: its digest and its seed. The same on every machine, in every run."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+_SEED_BITS = 53  # What every JSON reader holds exactly.
+
+
+def seed_for(job_seed: int, row_id: str) -> int:
+    """The seed of a row that brings none: 53 bits of sha256 over job seed and id."""
+    return int.from_bytes(_sha256(f"seed:{job_seed}:{row_id}")[:8], "big") >> (64 - _SEED_BITS)
+
+
+def fraction_for(purpose: str, row_id: str) -> float:
+    """A number in [0, 1) that stands for the row, evenly spread: rows below f are a fair sample of share f."""
+    bits = int.from_bytes(_sha256(f"{purpose}:{row_id}")[:8], "big") >> (64 - _SEED_BITS)
+    return float(bits / 2**_SEED_BITS)
+
+
+def digests(ids: Iterable[str]) -> NDArray[np.uint64]:
+    """Eight bytes per id. Ids that share one are refused as duplicates when a job starts, so none is mistaken later.
+
+    Among ten million ids that happens by chance once in 400,000 jobs.
+    """
+    packed = b"".join(hashlib.blake2b(row_id.encode(), digest_size=8).digest() for row_id in ids)
+    return np.frombuffer(packed, dtype=np.uint64)
+
+
+def contains(ordered: NDArray[np.uint64], wanted: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Which of the wanted digests are among the ordered ones."""
+    if not len(ordered):
+        return np.zeros(len(wanted), dtype=np.bool_)
+    places = np.minimum(np.searchsorted(ordered, wanted), len(ordered) - 1)
+    return np.equal(ordered[places], wanted)
+
+
+def _sha256(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()

@@ -1,0 +1,108 @@
+"""From a YAML file and `--dotted.key value` overrides to a checked Job; every mistake becomes one clear line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from jobs.config import SECTIONS, Job
+from jobs.errors import Refused, describe, refusing
+from jobs.storage import read
+
+DEMO_JOB = Path(__file__).parent / "demo" / "job.yaml"
+
+
+def load_job(arguments: Sequence[str]) -> Job:
+    """The job that `[job.yaml] [--field value ...]` describes; the demo if no file is named. Raises Refused."""
+    url, overrides = split_arguments(arguments)
+    fields = _read_yaml(url or str(DEMO_JOB))
+    for key, value in overrides:
+        _override(fields, key, value)
+    try:
+        return Job.model_validate(fields)
+    except ValidationError as error:
+        raise Refused(f"{url or 'job'}: {'; '.join(_sentences(error))}") from None
+
+
+def split_arguments(arguments: Sequence[str]) -> tuple[str | None, list[tuple[str, str]]]:
+    """The job file, if any, and the overrides. Every option takes a value: `--key value` or `--key=value`."""
+    files: list[str] = []
+    overrides: list[tuple[str, str]] = []
+    rest = iter(arguments)
+    for argument in rest:
+        if not argument.startswith("--"):
+            files.append(argument)
+            continue
+        key, equals, value = argument[2:].partition("=")
+        if not equals:
+            following = next(rest, None)
+            if following is None or following.startswith("--"):
+                raise Refused(f"--{key} needs a value, as in --{key} VALUE")
+            value = following
+        overrides.append((key, value))
+    if len(files) > 1:
+        raise Refused(f"one job file at a time, got {' '.join(files)}")
+    return (files[0] if files else None), overrides
+
+
+def _read_yaml(url: str) -> dict[str, Any]:
+    with refusing(f"{url}: can't read the job file"):
+        content = read(url)
+    if content is None:
+        raise Refused(f"{url}: there is no such job file")
+    try:
+        fields = yaml.safe_load(content)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise Refused(f"{url}: not valid YAML: {describe(error)}") from None
+    if not isinstance(fields, dict):
+        raise Refused(f"{url}: a job file is a mapping of keys to values, got {type(fields).__name__}")
+    return {str(key): value for key, value in fields.items()}
+
+
+def _override(fields: dict[str, Any], dotted: str, text: str) -> None:
+    *sections, last = dotted.split(".")
+    target = fields
+    for section in sections:
+        inner = target.get(section)
+        target[section] = dict(inner) if isinstance(inner, dict) else {}
+        target = target[section]
+    target[last] = _value(text)
+
+
+def _value(text: str) -> Any:
+    """Numbers, lists and null as YAML reads them; what isn't YAML is text."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
+def _sentences(error: ValidationError) -> list[str]:
+    return [_sentence(details["type"], details["loc"], details["msg"], details["input"]) for details in error.errors()]
+
+
+def _sentence(kind: str, location: tuple[int | str, ...], message: str, value: object) -> str:
+    place = ".".join(str(part) for part in location)
+    if kind == "extra_forbidden":
+        return _unknown_key(location)
+    if kind == "missing":
+        return f"{place} is missing"
+    message = message.removeprefix("Value error, ")
+    return f"{place}: {message}, got {value!r}" if kind != "value_error" else f"{place}: {message}".removeprefix(": ")
+
+
+def _unknown_key(location: tuple[int | str, ...]) -> str:
+    known = _known_keys(location[:-1])
+    close = difflib.get_close_matches(str(location[-1]), known, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
+    return f"unknown key {'.'.join(str(part) for part in location)} ({hint})"
+
+
+def _known_keys(sections: tuple[int | str, ...]) -> list[str]:
+    names = [part for part in sections if isinstance(part, str)]
+    return list((SECTIONS[names[-1]] if names else Job).model_fields)

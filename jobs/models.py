@@ -1,0 +1,127 @@
+"""A diffusers pipeline by name: what its call takes, checked before an actor starts, and loading it inside one."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import diffusers
+import torch
+from diffusers import DiffusionPipeline
+from pydantic import TypeAdapter, ValidationError
+from pydantic.errors import PydanticSchemaGenerationError
+
+from jobs.config import Generation, Model
+from jobs.errors import Refused, refusing
+from jobs.paths import packaged
+
+GIVEN = frozenset({"prompt", "generator", "output_type", "height", "width", "num_inference_steps"})
+"""Arguments that every call here is given, so that a pipeline without one of them can't be used."""
+
+_OPTIONAL = frozenset({"negative_prompt", "guidance_scale"})
+# Tensors, pictures, callbacks, and second prompts, which would be the same for every row.
+_NOT_IN_YAML = re.compile(r"embeds|image|latents|callback|^return_dict$|^(negative_)?prompt_\d")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """What a pipeline's `__call__` takes."""
+
+    pipeline: str
+    defaults: dict[str, Any]
+    types: dict[str, Any]
+
+    @property
+    def accepted(self) -> frozenset[str]:
+        return frozenset(self.defaults)
+
+    @property
+    def settable(self) -> list[str]:
+        """What a job may set under `generation`."""
+        given = {"prompt", "generator", "output_type"}
+        return sorted(name for name in self.accepted - given if not _NOT_IN_YAML.search(name))
+
+
+def check(model: Model, generation: Generation, columns: Iterable[str]) -> Call:
+    """The model's call, once model, settings and the prompts' columns are known to fit it. Raises Refused."""
+    call = describe_call(model)
+    lacking = sorted(GIVEN - call.accepted)
+    needed = sorted(name for name, default in call.defaults.items() if default is inspect.Parameter.empty)
+    if lacking or set(needed) - GIVEN:
+        missing = f"takes no {', '.join(lacking)}" if lacking else f"needs {', '.join(set(needed) - GIVEN)}"
+        raise Refused(f"model {model.name}: {call.pipeline} can't make pictures from prompts alone: it {missing}")
+    if "num_frames" in call.accepted:
+        raise Refused(f"model {model.name}: {call.pipeline} makes videos; this job makes pictures only")
+    _check_arguments(model, generation, call)
+    for column in sorted(_OPTIONAL & set(columns) - call.accepted):
+        raise Refused(f"prompts: {call.pipeline} of model {model.name} takes no {column}; drop that column")
+    return call
+
+
+def describe_call(model: Model) -> Call:
+    """Read from the pipeline's index and class, without loading weights. Raises Refused."""
+    kind = _pipeline_class(model)
+    parameters = inspect.signature(kind.__call__).parameters.values()
+    named = [each for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
+    return Call(
+        pipeline=kind.__name__,
+        defaults={each.name: each.default for each in named if each.name != "self"},
+        types=get_type_hints(kind.__call__),
+    )
+
+
+def load(model: Model, device: str) -> Any:
+    """The pipeline on its device, silent. Weights come from safetensors only."""
+    pipeline = DiffusionPipeline.from_pretrained(
+        packaged(model.pipeline),
+        revision=model.revision,
+        variant=model.variant,
+        dtype=getattr(torch, model.dtype),
+        use_safetensors=True,
+        trust_remote_code=model.trust_remote_code,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline.to(device)
+
+
+def _check_arguments(model: Model, generation: Generation, call: Call) -> None:
+    optional = {name for name in _OPTIONAL & generation.model_fields_set if getattr(generation, name) is not None}
+    for name in sorted({*generation.extra, *optional}):
+        if name not in call.settable:
+            known = ", ".join(call.settable)
+            raise Refused(f"generation.{name}: {call.pipeline} of model {model.name} takes no {name}; known: {known}")
+    for name, value in generation.extra.items():
+        try:
+            TypeAdapter(call.types.get(name, Any)).validate_python(value)
+        except PydanticSchemaGenerationError:
+            raise Refused(f"generation.{name}: {call.types[name]} can't be given in a job file") from None
+        except ValidationError as error:
+            raise Refused(f"generation.{name}: {error.errors()[0]['msg']}, got {value!r}") from None
+
+
+def _pipeline_class(model: Model) -> type[Any]:
+    folder = Path(packaged(model.pipeline))
+    _check_folder(model, folder)
+    place = str(folder) if folder.is_dir() else model.pipeline
+    with refusing(f"model {model.name}: can't read {model.pipeline}"):
+        index = DiffusionPipeline.load_config(place, revision=model.revision)
+    name = index.get("_class_name") if isinstance(index, dict) else None
+    kind: type[Any] | None = getattr(diffusers, name, None) if isinstance(name, str) else None
+    if kind is None:
+        raise Refused(f"model {model.name}: {model.pipeline} wants pipeline class {name}, which diffusers doesn't have")
+    return kind
+
+
+def _check_folder(model: Model, folder: Path) -> None:
+    """Tell a folder that holds no pipeline from a hub id, without asking the hub."""
+    if folder.is_dir():
+        if not (folder / "model_index.json").is_file():
+            raise Refused(f"model {model.name}: {folder} is no pipeline folder: it has no model_index.json")
+        if not any(folder.rglob("*.safetensors")):
+            raise Refused(f"model {model.name}: {folder} has no .safetensors file, and no other weights are loaded")
+    elif folder.exists() or folder.is_absolute() or model.pipeline.startswith((".", "~")) or len(folder.parts) != 2:
+        raise Refused(f"model {model.name}: {model.pipeline} is neither a pipeline folder nor a hub id like owner/name")

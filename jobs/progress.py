@@ -1,0 +1,101 @@
+"""How far a model's rows are: a bar in a terminal, a plain line every ten seconds in a log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from jobs.rows import Written
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """What a run has written so far, and how long that took."""
+
+    done: int = 0
+    failed: int = 0
+    steps: int = 0
+    computed: int = 0
+    seconds: float = 0.0
+    """Until the last batch was written."""
+    first_rows: int = 0
+    """Rows of the first batch."""
+    first_seconds: float = 0.0
+    """Until the first batch left its actor: start-up and that batch."""
+
+    @property
+    def rows(self) -> int:
+        return self.done + self.failed
+
+    @property
+    def rows_per_second(self) -> float | None:
+        """Since the first batch left its actor, so start-up apart. None before a second batch."""
+        rows, seconds = self.rows - self.first_rows, self.seconds - self.first_seconds
+        return rows / seconds if rows and seconds > 0 else None
+
+    def add(self, written: Written, seconds: float) -> Tally:
+        first = not self.rows
+        return Tally(
+            done=self.done + written.done,
+            failed=self.failed + written.failed,
+            steps=self.steps + written.steps,
+            computed=self.computed + written.computed,
+            seconds=seconds,
+            first_rows=written.done + written.failed if first else self.first_rows,
+            first_seconds=max(0.0, seconds - written.delay) if first else self.first_seconds,
+        )
+
+    def note(self, total: int) -> str:
+        """`1 failed, 2.1 rows/s, 46% of steps skipped, 0:00:12 left`."""
+        notes = [f"{self.failed:,} failed"]
+        if self.rows_per_second:
+            notes.append(f"{self.rows_per_second:.3g} rows/s")
+        if self.steps:
+            notes.append(f"{1 - self.computed / self.steps:.0%} of steps skipped")
+        if self.rows_per_second:
+            left = timedelta(seconds=round((total - self.rows) / self.rows_per_second))
+            notes.append(f"{left} left" if self.rows < total else f"{timedelta(seconds=round(self.seconds))} in all")
+        return ", ".join(notes)
+
+
+def follow(batches: Iterable[Written], model: str, total: int, console: Console) -> Tally:
+    """Show progress while the batches come in; gives what they add up to."""
+    show = _bar if console.is_terminal else _lines
+    return show(_tallies(batches), model, total, console)
+
+
+def _tallies(batches: Iterable[Written]) -> Iterable[Tally]:
+    start = time.monotonic()
+    tally = Tally()
+    for written in batches:
+        tally = tally.add(written, time.monotonic() - start)
+        yield tally
+
+
+def _bar(tallies: Iterable[Tally], model: str, total: int, console: Console) -> Tally:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
+    last = Tally()
+    with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
+        task = progress.add_task(model, total=total, note="starting")
+        for last in tallies:
+            progress.update(task, completed=last.rows, note=last.note(total))
+    return last
+
+
+def _lines(tallies: Iterable[Tally], model: str, total: int, console: Console) -> Tally:
+    last = Tally()
+    printed = -SECONDS_BETWEEN_LINES
+    for last in tallies:
+        if last.seconds - printed >= SECONDS_BETWEEN_LINES or last.rows >= total:
+            printed = last.seconds
+            console.print(
+                f"{model}: {last.rows:,} of {total:,} rows, {last.note(total)}", highlight=False, soft_wrap=True
+            )
+    return last

@@ -1,0 +1,216 @@
+"""The prompt shards: found, checked before any actor starts, and read piece by piece."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from fsspec import AbstractFileSystem
+from numpy.typing import NDArray
+
+from jobs.errors import Refused, describe, redact, refusing
+from jobs.ids import digests
+from jobs.paths import packaged
+from jobs.rows import strings
+from jobs.storage import open_url
+
+COLUMNS: dict[str, Any] = {
+    "id": pa.string(),
+    "prompt": pa.string(),
+    "negative_prompt": pa.string(),
+    "seed": pa.int64(),
+    "height": pa.int64(),
+    "width": pa.int64(),
+    "num_inference_steps": pa.int64(),
+    "guidance_scale": pa.float64(),
+}
+"""What a shard may hold; only `prompt` must be there, other columns are left alone."""
+
+_ROWS_AT_ONCE = 65_536
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """One Parquet file of prompts, as its footer describes it."""
+
+    name: str
+    """Path below the folder that all shards share; with the row's number it makes the id of a row without one."""
+    columns: tuple[str, ...]
+    row_group_sizes: tuple[int, ...]
+
+    @property
+    def num_rows(self) -> int:
+        return sum(self.row_group_sizes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """One row group of a shard: what one reading task takes."""
+
+    shard: str
+    row_group: int
+    first_row: int
+
+
+def find_shards(url: str) -> tuple[Shard, ...]:
+    """The shards of a file, folder or glob, by name, their footers checked. Raises Refused."""
+    with refusing(f"prompts: can't list {url}"):
+        fs, paths = _list(url)
+    if not paths:
+        raise Refused(f"prompts: no Parquet file at {redact(url)}; give a file, a folder of .parquet files or a glob")
+    folder = _folder(url)
+    with ThreadPoolExecutor(max_workers=16) as threads:
+        shards = tuple(threads.map(lambda path: _shard(fs, path, posixpath.relpath(path, folder)), paths))
+    if not any(shard.num_rows for shard in shards):
+        raise Refused(f"prompts: {redact(url)} holds no rows")
+    return shards
+
+
+def check_ids(url: str, shards: Sequence[Shard]) -> NDArray[np.uint64]:
+    """A digest per row, sorted; refuses rows without an id and ids that stand twice. Eight bytes per row."""
+    found = np.empty(sum(shard.num_rows for shard in shards), dtype=np.uint64)
+    filled = 0
+    for shard in shards:
+        for ids in _shard_ids(url, shard):
+            found[filled : filled + len(ids)] = digests(ids)
+            filled += len(ids)
+    found.sort()
+    repeated = found[1:][found[1:] == found[:-1]]
+    if len(repeated):
+        row_id, places = _first_repeated(url, shards, int(repeated[0]))
+        raise Refused(f"prompts: {len(repeated)} duplicate id(s), first {row_id!r} in {places}; ids must differ")
+    return found
+
+
+def pieces(shards: Sequence[Shard]) -> Iterator[Piece]:
+    for shard in shards:
+        first_row = 0
+        for row_group, size in enumerate(shard.row_group_sizes):
+            yield Piece(shard=shard.name, row_group=row_group, first_row=first_row)
+            first_row += size
+
+
+def read_piece(url: str, piece: Piece) -> Iterator[pa.Table]:
+    """The piece's prompts with exactly COLUMNS: missing ones null, ids filled in."""
+    fs, folder = open_url(packaged(url))[0], _folder(url)
+    with fs.open(posixpath.join(folder, piece.shard), "rb") as file:
+        parquet = pq.ParquetFile(file)
+        present = [name for name in COLUMNS if name in parquet.schema_arrow.names]
+        row = piece.first_row
+        for batch in parquet.iter_batches(_ROWS_AT_ONCE, row_groups=[piece.row_group], columns=present):
+            yield _complete(pa.Table.from_batches([batch]), piece.shard, row)
+            row += batch.num_rows
+
+
+def _complete(prompts: pa.Table, shard: str, first_row: int) -> pa.Table:
+    columns = {
+        name: _cast(prompts, name, shard) if name in prompts.column_names else pa.nulls(prompts.num_rows, kind)
+        for name, kind in COLUMNS.items()
+    }
+    if "id" not in prompts.column_names:
+        columns["id"] = pa.array(_row_numbers(shard, first_row, prompts.num_rows), pa.string())
+    return pa.table(columns)
+
+
+def _cast(prompts: pa.Table, column: str, shard: str) -> pa.ChunkedArray[Any]:
+    try:
+        return prompts[column].cast(COLUMNS[column])
+    except pa.ArrowInvalid as error:
+        raise Refused(f"prompts: column {column} of {shard}: {describe(error)}") from None
+
+
+def _row_numbers(shard: str, first_row: int, count: int) -> list[str]:
+    return [f"{shard}#{row}" for row in range(first_row, first_row + count)]
+
+
+def _list(url: str) -> tuple[AbstractFileSystem, list[str]]:
+    fs, path = open_url(packaged(url))
+    if _is_glob(path):
+        return fs, sorted(found for found in fs.glob(path) if fs.isfile(found))
+    if fs.isdir(path):
+        return fs, sorted(found for found in fs.find(path) if found.endswith(".parquet"))
+    if not fs.exists(path):
+        raise FileNotFoundError("there is nothing of that name")
+    return fs, [path]
+
+
+def _folder(url: str) -> str:
+    """The folder that shard names start from: the folder itself, a file's, or the one before a glob's first star."""
+    fs, path = open_url(packaged(url))
+    if _is_glob(path):
+        path = path[: min(path.index(mark) for mark in "*?[" if mark in path)]
+        return path.rpartition("/")[0]
+    return path if fs.isdir(path) else posixpath.dirname(path)
+
+
+def _is_glob(path: str) -> bool:
+    return any(mark in path for mark in "*?[")
+
+
+def _shard(fs: AbstractFileSystem, path: str, name: str) -> Shard:
+    with refusing(f"prompts: {name} is not a readable Parquet file"), fs.open(path, "rb") as file:
+        parquet = pq.ParquetFile(file)
+        columns = tuple(column for column in COLUMNS if column in parquet.schema_arrow.names)
+        groups = parquet.metadata
+        sizes = tuple(groups.row_group(index).num_rows for index in range(groups.num_row_groups))
+    _check_columns(name, parquet.schema_arrow)
+    return Shard(name=name, columns=columns, row_group_sizes=sizes)
+
+
+def _check_columns(name: str, schema: pa.Schema) -> None:
+    if "prompt" not in schema.names:
+        raise Refused(f"prompts: {name} has no column prompt, only {', '.join(schema.names) or 'none'}; rename one")
+    for column, wanted in COLUMNS.items():
+        if column in schema.names and not _fits(schema.field(column).type, wanted, column):
+            raise Refused(f"prompts: column {column} of {name} is {schema.field(column).type}, {wanted} is needed")
+
+
+def _fits(found: pa.DataType, wanted: pa.DataType, column: str) -> bool:
+    if pa.types.is_dictionary(found):
+        found = found.value_type
+    text = pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_string_view(found)
+    number = pa.types.is_integer(found) or pa.types.is_floating(found)
+    if pa.types.is_null(found):
+        return column not in ("id", "prompt")
+    if pa.types.is_string(wanted):
+        return text or (column == "id" and pa.types.is_integer(found))
+    # Integers with gaps leave pandas as floats.
+    return number
+
+
+def _shard_ids(url: str, shard: Shard) -> Iterator[list[str]]:
+    """The shard's ids; numbers are read along, so that one that doesn't fit is found before the job starts."""
+    columns = [column for column in shard.columns if column not in ("prompt", "negative_prompt")]
+    if not columns:
+        yield from _numbered(shard)
+        return
+    fs = open_url(packaged(url))[0]
+    row = 0
+    with fs.open(posixpath.join(_folder(url), shard.name), "rb") as file:
+        for batch in pq.ParquetFile(file).iter_batches(_ROWS_AT_ONCE, columns=columns):
+            ids = _complete(pa.Table.from_batches([batch]), shard.name, row)["id"]
+            if ids.null_count:
+                raise Refused(f"prompts: {shard.name} has {ids.null_count} row(s) without an id; fill in or drop id")
+            yield strings(ids)
+            row += batch.num_rows
+
+
+def _numbered(shard: Shard) -> Iterator[list[str]]:
+    for first_row in range(0, shard.num_rows, _ROWS_AT_ONCE):
+        yield _row_numbers(shard.name, first_row, min(_ROWS_AT_ONCE, shard.num_rows - first_row))
+
+
+def _first_repeated(url: str, shards: Sequence[Shard], digest: int) -> tuple[str, str]:
+    places: list[str] = []
+    row_id = ""
+    for shard in shards:
+        for ids in _shard_ids(url, shard):
+            for found in np.asarray(ids, dtype=object)[digests(ids) == digest]:
+                row_id, places = found, [*places, shard.name]
+    return row_id, " and ".join(dict.fromkeys(places[:3]))

@@ -1,0 +1,75 @@
+"""Bytes in and out of any fsspec URL. A file is either there in full or not at all."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import uuid
+
+from fsspec import AbstractFileSystem
+from fsspec.core import url_to_fs
+from tenacity import retry, retry_if_not_exception_type, stop_after_attempt, wait_random_exponential
+
+from jobs.errors import redact
+
+# A put of these shows the whole object or nothing; everything else writes beside the target and renames.
+_ATOMIC_PUT = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "memory"})
+_PERMANENT = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError, NotImplementedError)
+
+
+def open_url(url: str) -> tuple[AbstractFileSystem, str]:
+    """The file system behind a URL, and the path on it. Raises ValueError or ImportError for an unknown protocol."""
+    fs, path = url_to_fs(url)
+    return fs, path.rstrip("/") or "/"
+
+
+def join(url: str, *parts: str) -> str:
+    return "/".join((url.rstrip("/"), *parts))
+
+
+def absolute(url: str) -> str:
+    """The URL with local paths made absolute: a Ray worker may run in another folder."""
+    fs, path = open_url(url)
+    return path if _protocol(fs) == "file" else url
+
+
+def public(url: str) -> str:
+    """The URL as it may be shown and stored: absolute, with its protocol, without credentials."""
+    fs, path = open_url(url)
+    return f"file://{path}" if _protocol(fs) == "file" else redact(url)
+
+
+def read(url: str) -> bytes | None:
+    """The file's content, None where there is no such file."""
+    fs, path = open_url(url)
+    try:
+        content = fs.cat_file(path)
+    except FileNotFoundError:
+        return None
+    assert isinstance(content, bytes)
+    return content
+
+
+@retry(
+    retry=retry_if_not_exception_type(_PERMANENT),
+    stop=stop_after_attempt(5),
+    wait=wait_random_exponential(multiplier=0.5, max=10),
+    reraise=True,
+)
+def write(url: str, content: bytes) -> None:
+    """Write a file at once: no reader ever sees half of it. Tried five times, over some ten seconds at most."""
+    fs, path = open_url(url)
+    if _protocol(fs) in _ATOMIC_PUT:
+        fs.pipe_file(path, content)
+        return
+    folder, name = posixpath.split(path)
+    fs.makedirs(folder, exist_ok=True)
+    unfinished = posixpath.join(folder, f".{name}.{uuid.uuid4().hex}.tmp")
+    fs.pipe_file(unfinished, content)
+    # fsspec's own local move would put the file into a folder of that name and call it done.
+    move = os.replace if _protocol(fs) == "file" else fs.mv
+    move(unfinished, path)
+
+
+def _protocol(fs: AbstractFileSystem) -> str:
+    return fs.protocol if isinstance(fs.protocol, str) else fs.protocol[0]

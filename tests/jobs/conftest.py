@@ -1,0 +1,49 @@
+"""Prompt shards and a job small enough for a test."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from jobs.config import Job
+
+WriteShard = Callable[..., Path]
+
+
+@pytest.fixture
+def shard(tmp_path: Path) -> WriteShard:
+    """Write one Parquet file of prompts: `shard("a.parquet", id=[...], prompt=[...])`."""
+
+    def write(name: str, **columns: Any) -> Path:
+        path = tmp_path / "prompts" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table(columns), path)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Callable[..., Job]:
+    """A job on the packaged model, three steps of 64 x 64, with some sections replaced."""
+
+    def build(**sections: Any) -> Job:
+        fields: Mapping[str, Any] = {
+            "name": "test",
+            "prompts": str(tmp_path / "prompts"),
+            "output": str(tmp_path / "out"),
+            "model": MODEL,
+            "generation": {"num_inference_steps": 3, "width": 64, "height": 64, "max_sequence_length": 16},
+            "actors": {"batch_size": 3},
+            "audit": {"fraction": 1.0},
+        }
+        return Job.model_validate({**fields, **sections})
+
+    return build
+
+
+# A polynomial that is zero everywhere skips every step but the first and the last, whatever the weights are.
+MODEL = {"pipeline": "demo/flux", "dtype": "float32", "cache": {"method": "teacache", "coefficients": [0.0]}}

@@ -1,0 +1,35 @@
+import math
+
+import numpy as np
+import pytest
+
+from jobs.audit import audited, fidelity
+
+RANDOM = np.random.default_rng(0)
+PICTURE = RANDOM.integers(0, 256, (16, 24, 3), dtype=np.uint8)
+
+
+def test_equal_pictures_have_the_highest_figures() -> None:
+    assert fidelity(PICTURE, PICTURE.copy()) == pytest.approx((100.0, 1.0))
+
+
+def test_psnr_is_that_of_the_mean_square_error() -> None:
+    flat = np.full((16, 24, 3), 100, dtype=np.uint8)
+    # Each of three in a row differs by 51 = 0.2 of the range: error 0.04, so 10 log10(1 / 0.04).
+    psnr, ssim = fidelity(flat, flat + 51)
+    assert psnr == pytest.approx(10 * math.log10(25), abs=1e-4)
+    assert ssim < 1
+
+
+def test_worse_pictures_have_lower_figures() -> None:
+    noises = [
+        np.clip(PICTURE + RANDOM.normal(0, sigma, PICTURE.shape), 0, 255).astype(np.uint8) for sigma in (2, 9, 40)
+    ]
+    figures = [fidelity(noise, PICTURE) for noise in noises]
+    assert figures == sorted(figures, reverse=True)
+
+
+def test_none_and_all_can_be_audited() -> None:
+    ids = [f"row-{index}" for index in range(50)]
+    assert not any(audited(row_id, 0.0) for row_id in ids)
+    assert all(audited(row_id, 1.0) for row_id in ids)

@@ -1,0 +1,44 @@
+import pytest
+import ray
+
+from jobs.cluster import fit
+from jobs.config import Actors
+from jobs.errors import Refused
+
+
+@pytest.fixture
+def resources(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    there = {"CPU": 2.0}
+    monkeypatch.setattr(ray, "cluster_resources", lambda: there)
+    return there
+
+
+def test_an_actor_takes_a_gpu_where_there_is_one(resources: dict[str, float]) -> None:
+    assert fit(Actors(), fixed=True).num_gpus == 0
+    resources["GPU"] = 1.0
+    assert fit(Actors(), fixed=True).num_gpus == 1
+    assert fit(Actors(num_gpus=0), fixed=True).num_gpus == 0
+
+
+@pytest.mark.parametrize(
+    ("actors", "sentence"),
+    [
+        (Actors(num_cpus=2), "actors: 1 x 2 CPUs leave none of 2 for encoding, which needs 1; lower"),
+        (Actors(count=3, num_cpus=0.5), "actors: 3 x 0.5 CPUs leave none of 2"),
+        (Actors(num_gpus=1), "actors: 1 x 1 GPUs wanted, 0 there"),
+    ],
+)
+def test_actors_that_would_wait_for_ever_are_refused(
+    resources: dict[str, float], actors: Actors, sentence: str
+) -> None:
+    with pytest.raises(Refused, match=sentence):
+        fit(actors, fixed=True)
+
+
+def test_a_cluster_that_may_grow_is_given_the_chance(resources: dict[str, float]) -> None:
+    assert fit(Actors(count=100, num_cpus=4, num_gpus=1), fixed=False).count == 100
+
+
+def test_actors_may_share_a_single_cpu(resources: dict[str, float]) -> None:
+    resources["CPU"] = 1.0
+    assert fit(Actors(num_cpus=0), fixed=True).num_cpus == 0

@@ -1,0 +1,56 @@
+import hashlib
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from jobs.encode import encode_batch
+from jobs.paths import Output
+from jobs.rows import Made, Row, schema, table
+from tests.jobs.test_rows import made
+
+PICTURES = np.random.default_rng(0).integers(0, 256, (3, 16, 24, 3), dtype=np.uint8)
+
+
+def pictured(index: int, **changes: object) -> Made:
+    return made(id=f"row/{index}", height=16, width=24, pixels=PICTURES[index].tobytes(), **changes)
+
+
+def test_a_picture_is_stored_without_loss_and_described(tmp_path: Path) -> None:
+    rows = encode_batch(table(Made, [pictured(index) for index in range(3)]), Output(url=str(tmp_path)))
+    assert rows.schema == schema(Row)
+    for row, picture in zip(rows.to_pylist(), PICTURES, strict=True):
+        content = Path(row["uri"].removeprefix("file://")).read_bytes()
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(content))), picture)
+        assert (row["num_bytes"], row["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
+        assert (row["media_type"], row["error"], row["psnr"]) == ("image/png", "", None)
+
+
+def test_an_audited_row_gets_its_fidelity(tmp_path: Path) -> None:
+    batch = table(
+        Made,
+        [
+            pictured(0, baseline_pixels=PICTURES[0].tobytes(), baseline_seconds=2.0),
+            pictured(1, baseline_pixels=PICTURES[2].tobytes(), baseline_seconds=2.0),
+        ],
+    )
+    same, other = encode_batch(batch, Output(url=str(tmp_path))).to_pylist()
+    assert same["psnr"] == 100.0
+    assert other["psnr"] < 20
+    assert other["ssim"] < same["ssim"]
+
+
+def test_a_failed_row_passes_through(tmp_path: Path) -> None:
+    (row,) = encode_batch(table(Made, [made(error="ValueError: no")]), Output(url=str(tmp_path))).to_pylist()
+    assert row["error"] == "ValueError: no"
+    assert row["uri"] is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_row_that_cannot_be_stored_fails_alone(tmp_path: Path) -> None:
+    output = Output(url=str(tmp_path))
+    Path(output.media("flux", "row/1", ".png")).mkdir(parents=True)
+    rows = encode_batch(table(Made, [pictured(index) for index in range(3)]), output).to_pylist()
+    assert [bool(row["error"]) for row in rows] == [False, True, False]
+    assert rows[1]["uri"] is None

@@ -1,0 +1,120 @@
+"""The actor on the packaged model, without Ray: a few steps of 64 x 64."""
+
+import json
+
+import pyarrow as pa
+import pytest
+
+from jobs.config import Actors, Generation, Model
+from jobs.generate import Generate, alike
+from jobs.rows import Made, Sample, schema, table, values
+from tests.jobs.conftest import MODEL
+from tests.jobs.test_rows import made
+
+PROMPT = "a small red circle at the left on a blue background"
+
+
+def sample(row_id: str, **changes: object) -> Sample:
+    fields: dict[str, object] = {"prompt": PROMPT, "height": 64, "width": 64, "num_inference_steps": 4}
+    return Sample(**values(made(id=row_id, **{**fields, **changes}), Sample))
+
+
+def actor(audit_fraction: float = 0.0, **model: object) -> Generate:
+    return Generate(
+        model=Model.model_validate({**MODEL, **model}),
+        generation=Generation.model_validate({"max_sequence_length": 16}),
+        actors=Actors(num_gpus=0, num_cpus=1),
+        audit_fraction=audit_fraction,
+    )
+
+
+@pytest.fixture(scope="module")
+def plain() -> Generate:
+    return actor()
+
+
+def rows_of(generate: Generate, *samples: Sample) -> list[Made]:
+    rows = generate(table(Sample, samples))
+    assert rows.schema == schema(Made)
+    return [Made(**row) for row in rows.to_pylist()]
+
+
+def test_a_batch_becomes_rows_in_its_order(plain: Generate) -> None:
+    rows = rows_of(plain, *(sample(str(index), seed=index) for index in range(3)))
+    assert [row.id for row in rows] == ["0", "1", "2"]
+    assert len({row.pixels for row in rows}) == 3
+    for row in rows:
+        assert row.pixels is not None
+        assert len(row.pixels) == 64 * 64 * 3
+        assert (row.error, row.model, row.batch_size, row.steps) == ("", "flux", 3, 4)
+        assert row.computed == 2
+        assert 0 < (row.denoise_seconds or 0) < (row.seconds or 0)
+        assert (row.baseline_seconds, row.baseline_pixels) == (None, None)
+    assert len({row.batch for row in rows}) == 1
+    assert json.loads(rows[0].cache)["coefficients"] == [0.0]
+    assert json.loads(rows[0].versions)["torch"]
+
+
+def test_rows_of_a_kind_run_together_and_others_apart(plain: Generate) -> None:
+    mixed = [
+        sample("a"),
+        sample("b", height=96),
+        sample("c"),
+        sample("d", num_inference_steps=2),
+        sample("e", guidance_scale=1.0),
+        sample("f", height=96),
+    ]
+    rows = rows_of(plain, *mixed)
+    assert [(row.id, row.batch_size) for row in rows] == [("a", 2), ("b", 2), ("c", 2), ("d", 1), ("e", 1), ("f", 2)]
+    assert [len(row.pixels or b"") for row in rows] == [64 * height * 3 for height in (64, 96, 64, 64, 64, 96)]
+    assert [row.steps for row in rows] == [4, 4, 4, 2, 4, 4]
+
+
+def test_a_row_that_raises_fails_alone(plain: Generate) -> None:
+    rows = rows_of(plain, sample("a"), sample("b", prompt=None), sample("c"))
+    assert [row.error for row in rows] == ["", "ValueError: the prompt is null", ""]
+    assert [row.pixels is None for row in rows] == [False, True, False]
+    assert rows_of(plain, sample("a"))[0].pixels == rows[0].pixels
+
+
+def test_a_size_that_the_pipeline_rounds_is_a_failed_row(plain: Generate) -> None:
+    bad, good = rows_of(plain, sample("bad", height=50), sample("good"))
+    assert bad.error.startswith("ValueError: asked for height 50 and width 64, the pipeline makes 48 and 64")
+    assert (good.error, good.batch_size) == ("", 1)
+
+
+def test_a_picture_depends_on_its_own_seed_not_on_its_batchmates() -> None:
+    uncached = actor(cache={"method": "none"})
+    together = rows_of(uncached, *(sample(str(seed), seed=seed) for seed in (1, 2, 3)))
+    (alone,) = rows_of(uncached, sample("3", seed=3))
+    there, here = (row.pixels or b"" for row in (together[2], alone))
+    # Kernels may round another way for another batch size: by one of 255 at most.
+    assert max(abs(one - other) for one, other in zip(there, here, strict=True)) <= 1
+
+
+def test_audited_rows_come_with_their_uncached_twin() -> None:
+    audited = actor(audit_fraction=1.0)
+    rows = rows_of(audited, sample("a", seed=1), sample("b", seed=2))
+    assert all(row.baseline_seconds and row.baseline_denoise_seconds and row.baseline_pixels for row in rows)
+    assert all((row.steps, row.computed) == (4, 2) for row in rows)
+    reference = rows_of(actor(cache={"method": "none"}), sample("a", seed=1), sample("b", seed=2))
+    assert [row.baseline_pixels for row in rows] == [row.pixels for row in reference]
+    # Afterwards the cache works as before.
+    assert rows_of(audited, sample("a", seed=1), sample("b", seed=2))[0].pixels == rows[0].pixels
+
+
+def test_without_a_cache_there_is_nothing_to_audit() -> None:
+    (row,) = rows_of(actor(audit_fraction=1.0, cache={"method": "none"}), sample("a"))
+    assert (row.baseline_seconds, row.steps, row.computed) == (None, 4, 4)
+
+
+def test_alike_loses_no_sample() -> None:
+    samples = [sample(str(index), height=(64, 96, 128)[index % 3]) for index in range(7)]
+    groups = list(alike(samples))
+    assert sorted(each.id for group in groups for each in group) == [str(index) for index in range(7)]
+    assert all(len({each.call for each in group}) == 1 for group in groups)
+    assert [len(group) for group in groups] in ([3, 2, 2], [2, 3, 2], [2, 2, 3])
+
+
+def test_an_empty_batch_is_an_empty_table(plain: Generate) -> None:
+    assert plain(pa.Table.from_pylist([], schema=schema(Sample))).num_rows == 0

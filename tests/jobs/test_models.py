@@ -1,0 +1,101 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.config import Generation, Model
+from jobs.errors import Refused
+from jobs.models import check, describe_call, load
+
+FLUX = Model(pipeline="demo/flux", dtype="float32")
+
+
+def folder(path: Path, class_name: Any = "FluxPipeline") -> Model:
+    path.mkdir(exist_ok=True)
+    (path / "model_index.json").write_text(json.dumps({"_class_name": class_name, "_diffusers_version": "0.42.1"}))
+    (path / "model.safetensors").touch()
+    return Model(pipeline=str(path))
+
+
+def test_a_call_is_read_without_loading_weights(tmp_path: Path) -> None:
+    call = describe_call(folder(tmp_path))
+    assert call.pipeline == "FluxPipeline"
+    assert {"max_sequence_length", "guidance_scale", "true_cfg_scale"} <= set(call.settable)
+    # What is ours to give, or can't stand in YAML, or would be one for all rows.
+    assert not {"self", "prompt", "generator", "latents", "prompt_2", "num_images_per_prompt"} & set(call.settable)
+
+
+def test_settings_and_columns_that_fit_pass() -> None:
+    call = check(FLUX, Generation.model_validate({"max_sequence_length": 16, "sigmas": [1.0, 0.5]}), ["guidance_scale"])
+    assert {"height", "width", "guidance_scale"} <= call.accepted
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (
+            {"max_sequence": 16},
+            "generation.max_sequence: FluxPipeline of model flux takes no max_sequence; known: g",
+        ),
+        ({"max_sequence_length": "long"}, "generation.max_sequence_length: .*integer.*, got 'long'"),
+        ({"callback_on_step_end": "x"}, "takes no callback_on_step_end"),
+        ({"output_type": "pil"}, "takes no output_type"),
+    ],
+)
+def test_settings_that_the_pipeline_does_not_take_are_refused(settings: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(Refused, match=sentence):
+        check(FLUX, Generation.model_validate(settings), [])
+
+
+@pytest.mark.parametrize(
+    ("class_name", "sentence"),
+    [
+        ("MochiPipeline", "MochiPipeline makes videos"),
+        ("StableDiffusionLatentUpscalePipeline", "make pictures from prompts alone: it takes no height, width"),
+        ("NoSuchPipeline", "wants pipeline class NoSuchPipeline, which diffusers doesn't have"),
+        (["my_code", "MyPipeline"], "which diffusers doesn't have"),
+    ],
+)
+def test_pipelines_that_cannot_do_the_job_are_refused(tmp_path: Path, class_name: Any, sentence: str) -> None:
+    with pytest.raises(Refused, match=sentence):
+        check(folder(tmp_path, class_name), Generation(), [])
+
+
+def test_a_guidance_scale_that_has_no_effect_is_refused_only_if_asked_for(tmp_path: Path) -> None:
+    model = folder(tmp_path, "LatentConsistencyModelPipeline")
+    no_negative = "takes no negative_prompt"
+    assert "negative_prompt" not in check(model, Generation(), []).accepted
+    with pytest.raises(Refused, match=no_negative):
+        check(model, Generation(negative_prompt="blur"), [])
+    with pytest.raises(Refused, match=f"prompts: .*{no_negative}; drop that column"):
+        check(model, Generation(), ["prompt", "negative_prompt"])
+
+
+def test_places_that_hold_no_pipeline_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    unsafe = Path(folder(tmp_path / "unsafe").pipeline)
+    (unsafe / "model.safetensors").rename(unsafe / "model.bin")
+    for pipeline, sentence in {
+        str(tmp_path / "empty"): "is no pipeline folder: it has no model_index.json",
+        str(unsafe): "has no .safetensors file",
+        str(tmp_path / "nowhere"): "neither a pipeline folder nor a hub id",
+        "./nowhere": "neither a pipeline folder nor a hub id",
+        "flux": "neither a pipeline folder nor a hub id",
+        "models/flux/dev": "neither a pipeline folder nor a hub id",
+    }.items():
+        with pytest.raises(Refused, match=sentence):
+            check(Model(pipeline=pipeline), Generation(), [])
+
+
+def test_a_broken_index_is_refused(tmp_path: Path) -> None:
+    model = folder(tmp_path)
+    (tmp_path / "model_index.json").write_text("{")
+    with pytest.raises(Refused, match="can't read"):
+        check(model, Generation(), [])
+
+
+def test_weights_load_in_the_wanted_precision() -> None:
+    import torch
+
+    assert load(Model(pipeline="demo/flux", dtype="bfloat16"), "cpu").transformer.dtype == torch.bfloat16

@@ -1,0 +1,121 @@
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from jobs.errors import Refused
+from jobs.ids import digests
+from jobs.prompts import COLUMNS, check_ids, find_shards, pieces, read_piece
+from tests.jobs.conftest import WriteShard
+
+
+def read_all(url: str) -> list[dict[str, object]]:
+    shards = find_shards(url)
+    return [row for piece in pieces(shards) for table in read_piece(url, piece) for row in table.to_pylist()]
+
+
+@pytest.fixture
+def folder(shard: WriteShard, tmp_path: Path) -> str:
+    shard("a.parquet", id=["a1", "a2"], prompt=["one", "two"], seed=[7, None], note=["x", "y"])
+    shard("b.parquet", prompt=["three"], height=[96.0])
+    shard("deep/c.parquet", prompt=["four", "five"])
+    (tmp_path / "prompts" / "README.md").write_text("not prompts")
+    return str(tmp_path / "prompts")
+
+
+@pytest.mark.parametrize(
+    ("below", "names"),
+    [
+        ("", ["a.parquet", "b.parquet", "deep/c.parquet"]),
+        ("/b.parquet", ["b.parquet"]),
+        ("/[ab].parquet", ["a.parquet", "b.parquet"]),
+        ("/*/c.parquet", ["deep/c.parquet"]),
+    ],
+)
+def test_a_file_a_folder_and_a_glob_name_shards(folder: str, below: str, names: list[str]) -> None:
+    assert [shard.name for shard in find_shards(folder + below)] == names
+
+
+def test_rows_come_with_all_columns_and_an_id(folder: str) -> None:
+    rows = read_all(folder)
+    assert [row["id"] for row in rows] == ["a1", "a2", "b.parquet#0", "deep/c.parquet#0", "deep/c.parquet#1"]
+    assert all(list(row) == list(COLUMNS) for row in rows)
+    assert [row["seed"] for row in rows] == [7, None, None, None, None]
+    assert rows[2]["height"] == 96
+
+
+def test_every_row_group_is_a_piece_and_rows_count_through(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"prompt": [f"p{index}" for index in range(7)]}), tmp_path / "x.parquet", row_group_size=3)
+    url = str(tmp_path / "x.parquet")
+    assert len(list(pieces(find_shards(url)))) == 3
+    assert [row["id"] for row in read_all(url)] == [f"x.parquet#{index}" for index in range(7)]
+
+
+def test_any_file_system_will_do() -> None:
+    import fsspec
+
+    with fsspec.open("memory://prompts-here/x.parquet", "wb") as file:
+        pq.write_table(pa.table({"prompt": ["one"]}), file)
+    assert [row["prompt"] for row in read_all("memory://prompts-here")] == ["one"]
+
+
+@pytest.mark.parametrize("text", [pa.large_string(), pa.dictionary(pa.int32(), pa.string()), pa.string_view()])
+def test_other_kinds_of_text_are_text(tmp_path: Path, text: pa.DataType) -> None:
+    pq.write_table(pa.table({"prompt": pa.array(["one"]).cast(text), "id": [5]}), tmp_path / "x.parquet")
+    assert [(row["id"], row["prompt"]) for row in read_all(str(tmp_path))] == [("5", "one")]
+
+
+def test_ids_are_digested_in_order(folder: str) -> None:
+    expected = np.sort(digests(["a1", "a2", "b.parquet#0", "deep/c.parquet#0", "deep/c.parquet#1"]))
+    assert np.array_equal(check_ids(folder, find_shards(folder)), expected)
+
+
+def test_duplicate_ids_are_named_with_their_shards(shard: WriteShard, tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        shard(f"{name}.parquet", id=["x", name], prompt=["p", "q"])
+    url = str(tmp_path / "prompts")
+    with pytest.raises(Refused, match=r"2 duplicate id\(s\), first 'x' in a.parquet and b.parquet and c.parquet"):
+        check_ids(url, find_shards(url))
+
+
+@pytest.mark.parametrize(
+    ("columns", "sentence"),
+    [
+        ({"prompts": ["x"], "id": ["a"]}, "a.parquet has no column prompt, only prompts, id; rename one"),
+        ({"prompt": [3]}, "column prompt of a.parquet is int64, string is needed"),
+        ({"prompt": ["x"], "height": ["tall"]}, "column height of a.parquet is string, int64 is needed"),
+        ({"prompt": ["x"], "id": [1.5]}, "column id of a.parquet is double, string is needed"),
+        ({"prompt": pa.array([], pa.string())}, "holds no rows"),
+        ({"prompt": ["x"], "id": pa.array([None], pa.string())}, r"a.parquet has 1 row\(s\) without an id"),
+        ({"prompt": ["x"], "seed": [1.5]}, "column seed of a.parquet: ArrowInvalid: Float value 1.5.* was truncated"),
+    ],
+)
+def test_shards_that_do_not_fit_are_refused(
+    shard: WriteShard, tmp_path: Path, columns: dict[str, object], sentence: str
+) -> None:
+    shard("a.parquet", **columns)
+    url = str(tmp_path / "prompts")
+    with pytest.raises(Refused, match=sentence):
+        check_ids(url, find_shards(url))
+
+
+def test_a_shard_that_is_not_parquet_is_named(folder: str, tmp_path: Path) -> None:
+    (tmp_path / "prompts" / "z.parquet").write_text("id,prompt\n1,a fox\n")
+    with pytest.raises(Refused, match=r"z.parquet is not a readable Parquet file"):
+        find_shards(folder)
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("{tmp}/nowhere", "can't list .*nowhere: FileNotFoundError"),
+        ("{tmp}/*.parquet", "no Parquet file at"),
+        ("{tmp}", "no Parquet file at"),
+        ("bogus://x", "can't list bogus://x: ValueError: Protocol not known: bogus"),
+    ],
+)
+def test_places_without_shards_are_refused(tmp_path: Path, url: str, sentence: str) -> None:
+    with pytest.raises(Refused, match=sentence):
+        find_shards(url.format(tmp=tmp_path))

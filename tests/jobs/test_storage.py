@@ -1,0 +1,53 @@
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fsspec.implementations.local import LocalFileSystem
+
+from jobs import storage
+
+
+@pytest.mark.parametrize("root", ["{tmp}/deep/er", "memory://test-storage/deep"])
+def test_what_is_written_is_read_and_overwritten(root: str, tmp_path: Path) -> None:
+    url = storage.join(root.format(tmp=tmp_path), "a b.txt")
+    assert storage.read(url) is None
+    storage.write(url, b"one")
+    storage.write(url, b"two")
+    assert storage.read(url) == b"two"
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = str(tmp_path / "a.txt")
+    storage.write(url, b"old")
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise PermissionError("no renaming")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(PermissionError):
+        storage.write(url, b"new")
+    assert storage.read(url) == b"old"
+    assert [name for name in os.listdir(tmp_path) if not name.startswith(".")] == ["a.txt"]
+
+
+def test_a_write_that_fails_for_a_moment_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = LocalFileSystem.pipe_file
+    failures = [OSError("busy"), OSError("busy")]
+
+    def flaky(self: LocalFileSystem, *arguments: Any, **options: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return original(self, *arguments, **options)
+
+    monkeypatch.setattr(LocalFileSystem, "pipe_file", flaky)
+    monkeypatch.setattr(storage.write.retry, "sleep", lambda _: None)
+    storage.write(str(tmp_path / "a.txt"), b"x")
+    assert (tmp_path / "a.txt").read_bytes() == b"x"
+
+
+def test_public_urls_are_absolute_and_without_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert storage.public("out/x.png") == f"file://{tmp_path}/out/x.png"
+    assert storage.absolute("out") == f"{tmp_path}/out"
+    assert storage.public("memory://bucket/x.png") == "memory://bucket/x.png"

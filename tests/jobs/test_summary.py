@@ -1,0 +1,73 @@
+import json
+
+from rich.console import Console
+
+from jobs.progress import Tally
+from jobs.rows import Row, table
+from jobs.statistics import Statistics, summed
+from jobs.summary import Summary
+from tests.jobs.test_statistics import rows
+
+
+def summary(**changes: object) -> Summary:
+    fields: dict[str, object] = {
+        "job": "fox",
+        "models": {"flux": summed(table(Row, rows()))},
+        "runs": {"flux": Tally(done=3, failed=1, seconds=30.0, first_rows=2, first_seconds=10.0)},
+        "price_per_hour": None,
+    }
+    return Summary(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+def shown(what: Summary) -> str:
+    console = Console(width=120)
+    with console.capture() as captured:
+        console.print(what.table())
+    return captured.get()
+
+
+def test_the_table_tells_what_a_user_asks() -> None:
+    text = shown(summary(price_per_hour=3600.0))
+    for line in (
+        "rows done │ 5",
+        "rows failed │ 1",
+        "steps computed of total │ 70 of 140 (50%)",
+        "speed-up, measured │ 1.33x [1.00, 2.00] on 4 rows",
+        "PSNR to uncached, median and worst │ 32.5 and 20.0 dB",
+        "SSIM to uncached, median and worst │ 0.750 and 0.600",
+        # 18 CPU seconds and 16 for the audit, at one a second.
+        "money spent │ 34.00",
+        "money saved │ 6.00",
+        "rows per second of this run │ 0.1",
+    ):
+        assert line in " ".join(text.split())
+
+
+def test_without_audit_or_price_nothing_is_made_up() -> None:
+    text = " ".join(shown(summary(models={"flux": Statistics(done=3)}, runs={})).split())
+    assert "speed-up, measured │ - (no row audited)" in text
+    assert "PSNR to uncached, median and worst │ -" in text
+    assert "money" not in text
+
+
+def test_each_model_has_a_column() -> None:
+    text = shown(summary(models={name: Statistics(done=index) for index, name in enumerate(("a", "b", "c"))}))
+    assert [line.split()[3:8:2] for line in text.splitlines() if "rows done" in line] != []
+    assert all(name in text for name in ("a", "b", "c"))
+
+
+def test_the_json_holds_the_same_figures_and_no_infinities() -> None:
+    data = json.loads(summary(price_per_hour=3600.0).to_json())
+    model = data["models"]["flux"]
+    assert (data["job"], data["version"]) == ("fox", 1)
+    assert (model["done"], model["failed"], model["audited"]) == (5, 1, 4)
+    assert model["speedup_interval"] == {"low": 1.0, "high": 2.0}
+    assert model["psnr"] == {"median": 32.5, "worst": 20.0}
+    assert model["cost"] == 18.0
+    # 4 rows in all, 2 of them in the first batch; 20 seconds after it.
+    assert model["run"]["rows_per_second"] == 0.1
+    assert json.loads(summary(models={"flux": Statistics()}).to_json())["models"]["flux"]["speedup"] is None
+
+
+def test_failed_rows_of_all_models_count() -> None:
+    assert summary(models={name: Statistics(failed=2) for name in "abc"}).failed == 6
