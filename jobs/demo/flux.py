@@ -15,7 +15,7 @@ from jobs.demo import autoencoder, training
 from jobs.demo.scenes import training_scenes
 from jobs.demo.text import T5_TOKENS, build_clip, build_clip_tokenizer, build_t5, build_t5_tokenizer
 
-STEPS = 5500
+STEPS = 5000
 BATCH = 64
 PICTURES = 32768
 CAPTION_DROPOUT = 0.05  # so that true classifier-free guidance has an unconditional branch to lean on

@@ -10,6 +10,7 @@ import argparse
 import json
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ from jobs.demo.text import T5_TOKENS
 
 HERE = Path(__file__).parent
 SAMPLES, STEPS, BATCH = 256, 28, 16
-CALL = {"height": SIDE, "width": SIDE, "max_sequence_length": T5_TOKENS}
+CALL: dict[str, Any] = {"height": SIDE, "width": SIDE, "max_sequence_length": T5_TOKENS}
 
 
 def folder_of(model: str) -> Path:
