@@ -10,8 +10,8 @@ from teacache.cache import apply_teacache as apply_teacache
 from teacache.cache import disable as disable
 from teacache.cache import enable as enable
 from teacache.cache import enabled as enabled
+from teacache.calibrate import calibrate as calibrate
 from teacache.calibration import Calibration as Calibration
-from teacache.calibration import calibrate as calibrate
 from teacache.configs import TeaCacheConfig as TeaCacheConfig
 from teacache.configs import Uncached as Uncached
 from teacache.errors import AlreadyEnabledError as AlreadyEnabledError

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from diffusers import DiffusionPipeline, SchedulerMixin
+from diffusers import DiffusionPipeline
 from diffusers.utils.torch_utils import unwrap_module
 from torch import nn
 
@@ -20,7 +21,7 @@ from teacache.models import MODELS, Model, model_for
 from teacache.policies import Always, Policy, TeaCache
 from teacache.session import Session
 from teacache.statistics import Stats
-from teacache.trajectories import Progress, SchedulerProgress, TimestepProgress
+from teacache.trajectories import PipelineProgress, Progress, TimestepProgress
 
 DENOISERS = ("transformer", "transformer_2")
 """The attributes of a pipeline that hold its denoisers (Wan 2.2 has two)."""
@@ -48,7 +49,8 @@ class Cache:
     def discard(self) -> None:
         """Forget a run that was broken off: neither its residuals nor its statistics stay.
 
-        Nobody has to call this for the next run to start clean; it frees the memory of the residuals at once.
+        After an exception inside a pipeline or the denoiser nobody has to call this for the next run to start clean;
+        it frees the memory of the residuals at once. A loop written by hand that gives up between two steps has to.
         """
         for session in self._sessions:
             session.discard()
@@ -70,7 +72,8 @@ def enable(target: DiffusionPipeline | nn.Module, config: CacheConfig | None = N
     Raises:
         UnsupportedModelError: teacache does not know the model.
         CoefficientsError: TeaCacheConfig without coefficients, and none are known for the model.
-        AlreadyEnabledError: this cache or one of diffusers' own is on already.
+        AlreadyEnabledError: this cache, or one that the denoiser's `enable_cache` turned on, is on already.
+        ValueError: the denoiser's blocks are offloaded in groups already.
     """
     config = TeaCacheConfig() if config is None else config
     denoisers = denoisers_of(target)
@@ -167,10 +170,15 @@ def _folders(target: DiffusionPipeline | nn.Module, denoiser: nn.Module) -> list
 
 def progress_of(target: DiffusionPipeline | nn.Module, config: TeaCacheConfig | None) -> Progress:
     """How runs through the target's denoisers are told apart."""
-    if not isinstance(target, nn.Module):
-        scheduler: Any = getattr(target, "scheduler", None)
-        if isinstance(scheduler, SchedulerMixin) and hasattr(scheduler, "step_index"):
-            return SchedulerProgress(lambda: target.scheduler)
     steps = None if config is None else config.num_inference_steps
-    callback = None if config is None else config.num_inference_steps_callback
-    return TimestepProgress(callback or (lambda: steps), None if config is None else config.current_timestep_callback)
+    steps_callback = None if config is None else config.num_inference_steps_callback
+    timestep_callback = None if config is None else config.current_timestep_callback
+    if isinstance(target, nn.Module) or getattr(target, "scheduler", None) is None:
+        return TimestepProgress(steps_callback or (lambda: steps), timestep_callback)
+    if (steps, steps_callback, timestep_callback) != (None, None, None):
+        warnings.warn(
+            "num_inference_steps, num_inference_steps_callback and current_timestep_callback have no effect on a "
+            "pipeline, whose scheduler tells; leave them out",
+            stacklevel=3,
+        )
+    return PipelineProgress(lambda: target.scheduler)

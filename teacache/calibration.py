@@ -1,49 +1,18 @@
-"""Fit TeaCache's polynomial on a model of one's own.
-
-    calibration = teacache.calibrate(pipe, prompts, num_inference_steps=28)
-    calibration.save(folder_of_the_model)          # enable() finds it there
-
-The pipeline runs uncached; of every pair of consecutive steps two numbers are kept, never a tensor: x, the relative
-L1 change of the indicator, and y, that of the stack's output. The polynomial y = p(x) is fitted by least squares on one
-part of the prompts and judged on the others (paper, section 3.3; procedure: ali-vilab/TeaCache, issue 2).
-"""
+"""A fitted polynomial as data: how good it is, what it was fitted on, and its JSON file beside the weights."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import diffusers
-import numpy as np
-import torch
-from diffusers import DiffusionPipeline
-from numpy.typing import NDArray
-from torch import Tensor, nn
-
-from teacache.cache import denoisers_of, progress_of
-from teacache.coefficients import CALIBRATION_FILE
 from teacache.errors import CoefficientsError
-from teacache.hooks import attach, detach
-from teacache.models import model_for, relative_l1
-from teacache.policies import Decision, Moment
-from teacache.session import Session
 
+CALIBRATION_FILE = "teacache.json"
 Target = Literal["output", "residual"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
-    """Two consecutive steps of one guidance branch of one run, as relative L1 changes."""
-
-    prompt: int
-    indicator: float
-    output: float
-    residual: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,124 +59,11 @@ class Calibration:
         file = file / CALIBRATION_FILE if file.is_dir() else file
         try:
             stored = json.loads(file.read_text())
-            lists = {name: tuple(stored[name]) for name in ("coefficients", "fitted_range")}
-            return cls(**{**stored, **lists})
+            lists = {name: tuple(map(float, stored[name])) for name in ("coefficients", "fitted_range")}
+            loaded = cls(**{**stored, **lists})
+            low, high = loaded.fitted_range
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise CoefficientsError(f"{file} is no calibration that teacache wrote: {error}") from error
-
-
-def calibrate(
-    pipe: DiffusionPipeline,
-    prompts: Sequence[str],
-    *,
-    num_inference_steps: int = 28,
-    degree: int = 4,
-    target: Target = "output",
-    held_out: float = 0.25,
-    seed: int = 0,
-    **call: Any,
-) -> Calibration:
-    """Run the prompts uncached, one at a time, and fit the polynomial of `TeaCacheConfig`.
-
-    Args:
-        num_inference_steps: as the cache will be used: a fit does not carry over to other numbers of steps.
-        degree: of the polynomial; 4 as published (a line gets nearly all of it: paper, table 3).
-        held_out: the share of the prompts, the last ones, that the fit does not see.
-        seed: prompt number i runs with seed + i.
-        call: further arguments of the pipeline (height, width, guidance_scale, ...), as they will be used.
-
-    Raises:
-        UnsupportedModelError: teacache does not know the model.
-        ValueError: too few prompts or steps for the degree.
-    """
-    if not prompts:
-        raise ValueError("calibrate needs at least one prompt")
-    denoisers = denoisers_of(pipe)
-    if len(denoisers) > 1:
-        raise ValueError(f"calibrate takes pipelines with one denoiser, this one has {len(denoisers)}")
-    pairs: list[Pair] = []
-    for number, prompt in enumerate(prompts):
-        generator = torch.Generator("cpu").manual_seed(seed + number)
-        run = partial(pipe, prompt, num_inference_steps=num_inference_steps, generator=generator,
-                      output_type="latent", **call)  # fmt: skip
-        pairs += _record(pipe, denoisers[0], number, run)
-    first_held_out = max(1, round(len(prompts) * (1 - held_out)))
-    fit = [pair for pair in pairs if pair.prompt < first_held_out]
-    if len(fit) <= degree:
-        raise ValueError(f"{len(fit)} pairs of steps are too few for degree {degree}; give more prompts or steps")
-    x, y = _columns(fit, target)
-    coefficients = np.polyfit(x, y, degree)
-    held_x, held_y = _columns([pair for pair in pairs if pair.prompt >= first_held_out], target)
-    return Calibration(
-        denoiser=model_for(denoisers[0]).transformer,
-        coefficients=tuple(coefficients.tolist()),
-        fitted_range=(float(x.min()), float(x.max())),
-        target=target,
-        pairs=len(fit),
-        r2=_r2(coefficients, x, y),
-        held_out_r2=_r2(coefficients, held_x, held_y) if len(held_x) > 1 else None,
-        rmse=float(np.sqrt(np.mean((np.polyval(coefficients, x) - y) ** 2))),
-        lowest=float(np.polyval(coefficients, np.linspace(x.min(), x.max(), 513)).min()),
-        num_inference_steps=num_inference_steps,
-        prompts=len(prompts),
-        prompts_sha256=hashlib.sha256("\n".join(prompts).encode()).hexdigest(),
-        scheduler={"class": type(pipe.scheduler).__name__, **_plain(pipe.scheduler.config)},
-        dtype=str(denoisers[0].dtype).removeprefix("torch."),
-        versions={"torch": torch.__version__, "diffusers": diffusers.__version__},
-    )
-
-
-class _Recorder:
-    """A policy that computes every step and measures how indicator, output and residual changed since the last."""
-
-    skips = False
-
-    def __init__(self, pairs: list[Pair], prompt: int) -> None:
-        self._pairs = pairs
-        self._prompt = prompt
-        self._indicator: Tensor | None = None
-        self._before: tuple[Tensor, Tensor, Tensor] | None = None
-
-    def decide(self, moment: Moment) -> Decision:
-        self._indicator = moment.indicator()
-        return Decision(compute=True)
-
-    def observe(self, stack_input: Tensor, stack_output: Tensor) -> None:
-        assert self._indicator is not None
-        now = (self._indicator, stack_output, stack_output - stack_input)
-        if self._before is not None:
-            changes = [relative_l1(current, previous, dtype=torch.float32).item()
-                       for current, previous in zip(now, self._before, strict=True)]  # fmt: skip
-            self._pairs.append(Pair(prompt=self._prompt, indicator=changes[0], output=changes[1], residual=changes[2]))
-        self._before = now
-
-
-def _record(pipe: DiffusionPipeline, denoiser: nn.Module, prompt: int, run: Callable[[], Any]) -> list[Pair]:
-    """The pairs of one run of the pipeline, over its guidance branches."""
-    pairs: list[Pair] = []
-    model = model_for(denoiser)
-    session = Session(model.transformer, progress_of(pipe, None), lambda: _Recorder(pairs, prompt))
-    attach(denoiser, model, session, timestep=model.timestep)
-    try:
-        run()
-    finally:
-        detach(denoiser)
-    return pairs
-
-
-def _columns(pairs: list[Pair], target: Target) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    x = np.array([pair.indicator for pair in pairs], dtype=np.float64)
-    y = np.array([getattr(pair, target) for pair in pairs], dtype=np.float64)
-    return x, y
-
-
-def _r2(coefficients: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    errors = np.polyval(coefficients, x) - y
-    return float(1 - np.sum(errors**2) / np.sum((y - y.mean()) ** 2))
-
-
-def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The public part of a diffusers config, as JSON takes it."""
-    public = {key: value for key, value in config.items() if not key.startswith("_")}
-    plain: dict[str, Any] = json.loads(json.dumps(public, default=str))
-    return plain
+        if not (low < high and loaded.coefficients and all(map(math.isfinite, (*loaded.coefficients, low, high)))):
+            raise CoefficientsError(f"{file}: coefficients {loaded.coefficients} on {loaded.fitted_range} are no fit")
+        return loaded

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from teacache.calibration import CALIBRATION_FILE, Calibration
 from teacache.errors import CoefficientsError
-
-CALIBRATION_FILE = "teacache.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,9 +44,19 @@ PUBLISHED: tuple[Published, ...] = (
     Published(
         variant="FLUX.1-dev",
         transformer="FluxTransformer2DModel",
+        matches=lambda config, pipeline: (
+            _is_flux_1(config) and config["guidance_embeds"] and config["in_channels"] == 64
+        ),
+        coefficients=_FLUX_DEV,
+        source="ali-vilab/TeaCache, TeaCache4FLUX/teacache_flux.py",
+    ),
+    Published(
+        variant="FLUX.1-Fill, Canny or Depth",
+        transformer="FluxTransformer2DModel",
         matches=lambda config, pipeline: _is_flux_1(config) and config["guidance_embeds"],
         coefficients=_FLUX_DEV,
         source="ali-vilab/TeaCache, TeaCache4FLUX/teacache_flux.py",
+        borrowed_from="FLUX.1-dev",
     ),
     Published(
         variant="FLUX.1-schnell",
@@ -100,8 +108,7 @@ def find_polynomial(config: Mapping[str, Any], *, class_name: str, pipeline: str
 
 
 def _polynomial_of(file: Path, class_name: str) -> Polynomial:
-    stored = json.loads(file.read_text())
-    if stored["denoiser"] != class_name:
-        raise CoefficientsError(f"{file} was calibrated on {stored['denoiser']}, this model is a {class_name}")
-    low, high = stored["fitted_range"]
-    return Polynomial(coefficients=tuple(stored["coefficients"]), fitted_range=(low, high))
+    calibration = Calibration.load(file)
+    if calibration.denoiser != class_name:
+        raise CoefficientsError(f"{file} was calibrated on {calibration.denoiser}, this model is a {class_name}")
+    return Polynomial(coefficients=calibration.coefficients, fitted_range=calibration.fitted_range)

@@ -57,6 +57,8 @@ class TeaCacheConfig:
             object.__setattr__(self, "fitted_range", (float(low), float(high)))
             if not low < high:
                 raise ValueError(f"fitted_range must be (low, high) with low < high, got {self.fitted_range!r}")
+        if self.fitted_range is not None and self.coefficients is None:
+            raise ValueError("fitted_range goes with coefficients; without them the model's own range is used")
         if self.order not in (0, 1):
             raise ValueError(f"order must be 0 or 1, got {self.order!r}")
         if self.max_consecutive_skips < 1:

@@ -28,6 +28,8 @@ class Arguments:
     def __getitem__(self, name: str) -> Any:
         if name in self._kwargs:
             return self._kwargs[name]
+        if name not in self._names or self._names.index(name) >= len(self._args):
+            raise ValueError(f"the call has no argument {name}; it takes {', '.join(self._names)}")
         return self._args[self._names.index(name)]
 
 

@@ -102,9 +102,8 @@ class TeaCache:
         if self._config.strict:
             return polynomial(self._coefficients, distance)
         low, high = self._range
-        if math.isnan(distance):
-            return math.inf  # max() and min() would hide it and freeze the picture
-        return max(0.0, polynomial(self._coefficients, min(max(distance, low), high)))
+        value = polynomial(self._coefficients, distance if math.isnan(distance) else min(max(distance, low), high))
+        return math.inf if math.isnan(value) else max(0.0, value)  # max() would hide it and freeze the picture
 
 
 def polynomial(coefficients: tuple[float, ...], x: float) -> float:

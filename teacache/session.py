@@ -14,6 +14,9 @@ from teacache.predictors import Extrapolation
 from teacache.statistics import Stats
 from teacache.trajectories import Branch, Progress, Run
 
+MAX_BRANCHES = 4
+"""More calls than this at one step, without contexts to tell them apart, are runs of one step each."""
+
 
 class Call:
     """One call to the denoiser's forward, from its start to its end."""
@@ -64,40 +67,50 @@ class Session:
         self.call: Call | None = None
         """The call to the denoiser's forward that is going on now."""
 
-    @contextmanager
-    def forward(self, timestep: Any, context: str | None, device: torch.device) -> Iterator[None]:
-        """Around one call to the denoiser. After an exception inside, the run is forgotten."""
-        call = self.call = self._begin(timestep, context, device)
-        call.branch.forward_time.start()
-        try:
-            yield
-        except BaseException:
+    def begin(self, timestep: Callable[[], Any], context: str | None, device: torch.device) -> None:
+        """A call to the denoiser's forward starts."""
+        if self.call is not None:  # the last one never came to its end
             self.discard()
-            raise
-        finally:
-            self.call = None
-        call.branch.forward_time.stop()
-        if not call.entered:
-            call.branch.decisions.append(Decision(compute=True))
-        if call.last:
-            call.branch.release()
-
-    def _begin(self, timestep: Any, context: str | None, device: torch.device) -> Call:
-        repeats = self._run is not None and context is not None and context in self._run.called
-        place = self._progress.place(timestep, repeats=repeats)
-        if place.starts or self._run is None:
-            self._close()
-            self._run = Run()
-        run = self._run
-        if place.moves:
-            run.called.clear()
-        run.last_step = place.last
+        run = self._place(timestep, context)
         name = run.name_branch(context)
         run.called.append(name if context is None else context)
         if name not in run.branches:
-            policy = Always() if self._paused else self._new_policy()
-            run.branches[name] = Branch(policy, Extrapolation(self._order), name, device)
-        return Call(run.branches[name], last=place.last)
+            run.branches[name] = Branch(*self._new_state(), name, device)
+        self.call = Call(run.branches[name], last=run.last_step)
+        self.call.branch.forward_time.start()
+
+    def end(self, *, failed: bool) -> None:
+        """The call is over; if its forward raised, the run is forgotten."""
+        call, self.call = self.call, None
+        if failed or call is None:
+            self.discard()
+            return
+        call.branch.forward_time.stop()
+        if not call.entered:
+            call.branch.decisions.append(Decision(compute=True))
+        if call.last:  # only the record is needed now, not the residuals
+            call.branch.restart(Always(), Extrapolation(0))
+
+    def _place(self, timestep: Callable[[], Any], context: str | None) -> Run:
+        """The run that a call belongs to, with its step brought up to date."""
+        run = self._run
+        crowded = run is not None and (len(run.called) >= MAX_BRANCHES if context is None else context in run.called)
+        place = self._progress.place(timestep, repeats=crowded)
+        if place.starts or run is None:
+            self._close()
+            run = self._run = Run()
+        if place.moves:
+            if run.num_steps == 1 and len(run.called) > 1 and context is None and not self._progress.exact:
+                # Was the first call at that step a run that was given up? Then branch "0" holds what it left.
+                for branch in run.branches.values():
+                    branch.restart(*self._new_state())
+            run.called.clear()
+            run.num_steps += 1
+        run.last_step = place.last
+        return run
+
+    def _new_state(self) -> tuple[Policy, Extrapolation]:
+        return Always() if self._paused else self._new_policy(), Extrapolation(self._order)
 
     def finish(self) -> None:
         """The run in hand is over: count it, unless it is known to have stopped before its end."""
@@ -124,15 +137,21 @@ class Session:
         return self._finished + self._open_run()
 
     def clear_statistics(self) -> None:
-        self.finish()
+        """Count afresh; a run that is still going on is not disturbed."""
+        if self._counts():
+            self.finish()
         self._finished = Stats()
 
     def _close(self) -> None:
         self._finished += self._open_run()
         self._run = None
 
-    def _open_run(self) -> Stats:
+    def _counts(self) -> bool:
+        """Whether the run in hand is to be counted as it stands."""
         run = self._run
-        if run is None or (self._progress.knows_end and not run.last_step):
+        return run is not None and (run.last_step or not self._progress.knows_end or self._progress.completed)
+
+    def _open_run(self) -> Stats:
+        if self._run is None or not self._counts():
             return Stats()
-        return Stats(calls=tuple(branch.statistics(self._denoiser) for branch in run.branches.values()))
+        return Stats(calls=tuple(branch.statistics(self._denoiser) for branch in self._run.branches.values()))

@@ -8,6 +8,7 @@ is the pipeline's `cache_context` where it enters one, otherwise the ordinal of 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -15,7 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from teacache.policies import Always, Decision, Moment, Policy
+from teacache.policies import Decision, Moment, Policy
 from teacache.predictors import Extrapolation
 from teacache.statistics import CallStats
 from teacache.timing import Stopwatch
@@ -34,12 +35,12 @@ class Place:
 
 
 class Progress(Protocol):
-    def place(self, timestep: Any, *, repeats: bool) -> Place:
+    def place(self, timestep: Callable[[], Any], *, repeats: bool) -> Place:
         """Called once per denoiser call.
 
         Args:
-            timestep: the transformer's timestep argument.
-            repeats: the call has the context of an earlier call at what may be the same step.
+            timestep: gives the transformer's timestep argument.
+            repeats: the call has the context of an earlier call at what may be the same step, or is one of very many.
         """
         ...
 
@@ -48,38 +49,35 @@ class Progress(Protocol):
         ...
 
     @property
+    def exact(self) -> bool:
+        """Whether new runs are recognised for certain, not by what their timesteps look like."""
+        ...
+
+    @property
     def knows_end(self) -> bool:
         """Whether a run's last step is recognised, so that a run without it must have been aborted."""
         ...
 
-
-class SchedulerProgress:
-    """Follows a diffusers scheduler by its step index; reads nothing back from the device."""
-
-    knows_end = True
-
-    def __init__(self, scheduler_of: Callable[[], Any]) -> None:
-        self._scheduler_of = scheduler_of
-        self._timesteps: Tensor | None = None
-        self._index = 0
-
-    def place(self, timestep: Any, *, repeats: bool) -> Place:
-        scheduler = self._scheduler_of()
-        index = scheduler.step_index if scheduler.step_index is not None else (scheduler.begin_index or 0)
-        # set_timesteps always makes a new tensor; holding on to the old one keeps its identity from being reused.
-        starts = scheduler.timesteps is not self._timesteps
-        moves = starts or index != self._index
-        self._timesteps, self._index = scheduler.timesteps, index
-        return Place(starts=starts, moves=moves, last=index == len(scheduler.timesteps) - 1)
-
-    def forget(self) -> None:
-        self._timesteps = None
+    @property
+    def completed(self) -> bool:
+        """Whether the run is known to have gone through all its steps, be it with another denoiser."""
+        ...
 
 
 class TimestepProgress:
-    """Follows the value of the timestep; one number is read back from the device at every call."""
+    """Follows the value of the timestep; one number is read back from the device at every call.
 
-    def __init__(self, num_inference_steps: Callable[[], int | None], current: Callable[[], float] | None) -> None:
+    Two things it cannot see: a run that is given up and followed by one that starts further down, and one that is
+    given up at its first step, where the next run looks like a second guidance branch (the session then forgets what
+    that step left). `Cache.discard` tells it.
+    """
+
+    exact = False
+    completed = False
+
+    def __init__(
+        self, num_inference_steps: Callable[[], int | None], current: Callable[[], float] | None = None
+    ) -> None:
         self._num_inference_steps = num_inference_steps
         self._current = current
         self._value: float | None = None
@@ -87,11 +85,11 @@ class TimestepProgress:
         self._step = 0
         self._total: int | None = None
 
-    def place(self, timestep: Any, *, repeats: bool) -> Place:
-        value = float(self._current()) if self._current is not None else _first_value(timestep)
+    def place(self, timestep: Callable[[], Any], *, repeats: bool) -> Place:
+        value = float(self._current()) if self._current is not None else _first_value(timestep())
         before = self._value
         moves = before is None or value != before
-        over = moves and self._total is not None and self._step >= self._total - 1
+        over = self._total is not None and self._step >= self._total - 1 and (moves or self._total == 1)
         if before is None or over or (value - before) * self._direction < 0 or (repeats and not moves):
             self._value, self._direction, self._step, self._total = value, 0.0, 0, self._num_inference_steps()
             return Place(starts=True, moves=True, last=self._total == 1)
@@ -107,6 +105,63 @@ class TimestepProgress:
     @property
     def knows_end(self) -> bool:
         return self._total is not None
+
+
+class PipelineProgress:
+    """Follows a pipeline's scheduler by its step index; reads nothing back from the device.
+
+    Falls back to the timestep's value for a scheduler that keeps no index, and for runs that do not come from this
+    pipeline: calls that repeat while the index stands still and the timestep does not.
+    """
+
+    def __init__(self, scheduler_of: Callable[[], Any]) -> None:
+        self._scheduler_of = scheduler_of
+        self._timesteps: Tensor | None = None
+        self._index = 0
+        self._timestep: Any = None
+        self._foreign = False
+        self._forgotten = False
+        self._by_value = TimestepProgress(lambda: None if self._foreign else len(scheduler_of().timesteps))
+
+    def place(self, timestep: Callable[[], Any], *, repeats: bool) -> Place:
+        scheduler = self._scheduler_of()
+        # set_timesteps always makes a new tensor; holding on to the old one keeps its identity from being reused.
+        renewed = scheduler.timesteps is not self._timesteps
+        starts = renewed or self._forgotten
+        self._timesteps, self._forgotten = scheduler.timesteps, False
+        if renewed:
+            self._foreign = False
+            self._by_value.forget()
+        if not hasattr(scheduler, "step_index") or self._foreign:
+            return self._by_value.place(timestep, repeats=repeats)
+        index = scheduler.step_index if scheduler.step_index is not None else (scheduler.begin_index or 0)
+        moves = starts or index != self._index
+        self._index = index
+        if moves:
+            self._timestep = timestep()
+        elif repeats and _first_value(timestep()) != _first_value(self._timestep):
+            self._foreign = True
+            return self._by_value.place(timestep, repeats=repeats)
+        return Place(starts=starts, moves=moves, last=index == len(scheduler.timesteps) - 1)
+
+    def forget(self) -> None:
+        self._forgotten = True
+        self._by_value.forget()
+
+    @property
+    def exact(self) -> bool:
+        return not self._foreign
+
+    @property
+    def knows_end(self) -> bool:
+        return not self._foreign
+
+    @property
+    def completed(self) -> bool:
+        scheduler = self._scheduler_of()
+        index = getattr(scheduler, "step_index", None)
+        timesteps = self._timesteps
+        return timesteps is not None and timesteps is scheduler.timesteps and (index or 0) >= len(timesteps)
 
 
 def _first_value(timestep: Any) -> float:
@@ -125,9 +180,13 @@ class Branch:
         self.forward_time = Stopwatch(device)
         self.block_time = Stopwatch(device)
 
+    def restart(self, policy: Policy, predictor: Extrapolation) -> None:
+        """Forget what earlier steps left, but for the record of what they did."""
+        self.policy, self.predictor = policy, predictor
+
     def decide(self, stack_input: Tensor, last: bool, indicator: Callable[[], Tensor]) -> bool:
         """Whether to compute this step; remembers it."""
-        can_skip = self.predictor.can_stand_in(stack_input)
+        can_skip = self.predictor.can_stand_in(stack_input) and not _records_gradients(stack_input)
         self.batch_size = max(self.batch_size, stack_input.shape[0])
         decision = self.policy.decide(Moment(can_skip=can_skip, last=last, indicator=indicator))
         self.decisions.append(decision)
@@ -135,6 +194,7 @@ class Branch:
 
     def keep(self, stack_input: Tensor, stack_output: Tensor) -> None:
         """Keep what a computed step added to its input, for the steps that skip."""
+        stack_input, stack_output = stack_input.detach(), stack_output.detach()
         self.policy.observe(stack_input, stack_output)
         if self.policy.skips:
             self.predictor.keep(len(self.decisions) - 1, stack_output - stack_input)
@@ -142,10 +202,6 @@ class Branch:
     def stand_in(self, stack_input: Tensor) -> Tensor:
         """The stack's output on a skipped step: its input plus the predicted residual."""
         return stack_input + self.predictor.predict(len(self.decisions) - 1)
-
-    def release(self) -> None:
-        """The last step is over: only the statistics are needed now, not the residuals."""
-        self.policy, self.predictor = Always(), Extrapolation(0)
 
     def statistics(self, denoiser: str) -> CallStats:
         return CallStats(
@@ -159,6 +215,16 @@ class Branch:
         )
 
 
+def _records_gradients(stack_input: Tensor) -> bool:
+    """A skipped step has no gradient worth the name, so with gradients on every step is computed."""
+    records = torch.is_grad_enabled() and stack_input.requires_grad
+    if records:
+        warnings.warn(
+            "gradients are being recorded, so teacache computes every step; torch.no_grad() lets it skip", stacklevel=2
+        )
+    return records
+
+
 @dataclass(slots=True)
 class Run:
     """One run through the denoiser: a pipeline call, or a loop somebody wrote by hand."""
@@ -166,6 +232,7 @@ class Run:
     branches: dict[str, Branch] = field(default_factory=dict)
     called: list[str] = field(default_factory=list)
     """The branches called at the current step."""
+    num_steps: int = 0
     last_step: bool = False
 
     def name_branch(self, context: str | None) -> str:

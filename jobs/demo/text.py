@@ -7,6 +7,7 @@ a caption (`tests/jobs/demo/test_text.py` measures it). Unknown words fall apart
 
 from __future__ import annotations
 
+import json
 import string
 
 import torch
@@ -39,8 +40,6 @@ def build_clip_tokenizer() -> CLIPTokenizer:
 
 
 def _merges_of(tokenizer: Tokenizer) -> list[tuple[str, str]]:
-    import json
-
     merges = json.loads(tokenizer.to_str())["model"]["merges"]
     return [tuple(pair) if isinstance(pair, list) else tuple(pair.split(" ")) for pair in merges]
 
@@ -62,7 +61,7 @@ def build_clip(tokenizer: CLIPTokenizer, *, seed: int = 0) -> CLIPTextModel:
         bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
     )  # fmt: skip
     model = CLIPTextModel(config).eval().requires_grad_(False)
-    _randomize(model, seed=seed, gain=1.0, embedding_std=1.0)
+    _randomize(model, seed=seed)
     return model
 
 
@@ -73,7 +72,7 @@ def build_t5(tokenizer: T5TokenizerFast, *, seed: int = 0) -> T5EncoderModel:
         decoder_start_token_id=0, is_encoder_decoder=False, use_cache=False,
     )  # fmt: skip
     model = T5EncoderModel(config).eval().requires_grad_(False)
-    _randomize(model, seed=seed, gain=1.0, embedding_std=1.0)
+    _randomize(model, seed=seed)
     for name, weight in model.named_parameters():
         if "relative_attention_bias" in name:
             # Heads that look at set distances make "red circle on blue" and "blue circle on red" differ.
@@ -83,13 +82,13 @@ def build_t5(tokenizer: T5TokenizerFast, *, seed: int = 0) -> T5EncoderModel:
     return model
 
 
-def _randomize(model: nn.Module, *, seed: int, gain: float, embedding_std: float) -> None:
+def _randomize(model: nn.Module, *, seed: int) -> None:
     """Weights large enough that every layer changes what passes through it; norms stay at one."""
     generator = torch.Generator().manual_seed(seed)
     for module in model.modules():
         if isinstance(module, nn.Linear):
-            module.weight.normal_(0.0, gain * module.in_features**-0.5, generator=generator)
+            module.weight.normal_(0.0, module.in_features**-0.5, generator=generator)
             if module.bias is not None:
                 module.bias.zero_()
         elif isinstance(module, nn.Embedding):
-            module.weight.normal_(0.0, embedding_std, generator=generator)
+            module.weight.normal_(0.0, 1.0, generator=generator)

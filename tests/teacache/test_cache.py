@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import gc
-import json
 import subprocess
 import sys
 import warnings
+import weakref
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from diffusers import FirstBlockCacheConfig, FluxPipeline, FluxTransformer2DModel, UNet2DModel
+from diffusers import DDIMScheduler, FirstBlockCacheConfig, FluxPipeline, FluxTransformer2DModel, UNet2DModel
 from torch import nn
 
 import teacache
@@ -20,7 +21,9 @@ from teacache.coefficients import PUBLISHED, find_polynomial
 from tests.teacache.test_hooks import SKIPPING, denoise
 from tests.teacache.tiny_flux import generate
 
-DEV = {"num_layers": 19, "num_single_layers": 38, "num_attention_heads": 24, "guidance_embeds": True}
+DEV = {
+    "num_layers": 19, "num_single_layers": 38, "num_attention_heads": 24, "guidance_embeds": True, "in_channels": 64,
+}  # fmt: skip
 
 
 def test_enabling_twice_is_refused(pipe: FluxPipeline) -> None:
@@ -75,11 +78,12 @@ def test_published_coefficients_are_found_from_the_config(config: dict[str, Any]
     assert found.coefficients == next(entry.coefficients for entry in PUBLISHED if entry.variant == variant)
 
 
-def test_borrowed_coefficients_come_with_a_warning() -> None:
-    with pytest.warns(UserWarning, match=r"FLUX\.1-schnell was fitted on FLUX\.1-dev"):
-        find_polynomial(
-            {**DEV, "guidance_embeds": False}, class_name="FluxTransformer2DModel", pipeline="FluxPipeline", folders=[]
-        )
+@pytest.mark.parametrize(
+    ("change", "variant"), [({"guidance_embeds": False}, "schnell"), ({"in_channels": 384}, "Fill, Canny or Depth")]
+)
+def test_borrowed_coefficients_come_with_a_warning(change: dict[str, Any], variant: str) -> None:
+    with pytest.warns(UserWarning, match=rf"FLUX\.1-{variant} was fitted on FLUX\.1-dev"):
+        find_polynomial({**DEV, **change}, class_name="FluxTransformer2DModel", pipeline="FluxPipeline", folders=[])
 
 
 def test_another_shape_of_flux_has_no_published_coefficients() -> None:
@@ -87,23 +91,79 @@ def test_another_shape_of_flux_has_no_published_coefficients() -> None:
         find_polynomial({**DEV, "num_layers": 8}, class_name="FluxTransformer2DModel", pipeline="", folders=[])
 
 
-def test_a_calibration_beside_the_weights_is_found_and_one_of_another_model_refused(
-    pipe: FluxPipeline, tmp_path: Path
-) -> None:
+CALIBRATION = teacache.Calibration(
+    denoiser="FluxTransformer2DModel", coefficients=(1.0, 0.0), fitted_range=(0.0, 1.0), target="output", pairs=9,
+    r2=1.0, held_out_r2=None, rmse=0.0, lowest=0.0, num_inference_steps=12, prompts=1, prompts_sha256="", scheduler={},
+    dtype="float32", versions={},
+)  # fmt: skip
+
+
+@pytest.fixture
+def loaded(pipe: FluxPipeline, tmp_path: Path) -> FluxPipeline:
+    """A pipeline whose transformer came from a folder below `tmp_path`."""
     pipe.transformer.save_pretrained(tmp_path / "transformer")
-    stored = {"denoiser": "FluxTransformer2DModel", "coefficients": [1.0, 0.0], "fitted_range": [0.0, 1.0]}
-    (tmp_path / "teacache.json").write_text(json.dumps(stored))
-    loaded = FluxTransformer2DModel.from_pretrained(tmp_path / "transformer")
-    pipe.register_modules(transformer=loaded)
-    config = teacache.TeaCacheConfig(rel_l1_thresh=SKIPPING.rel_l1_thresh)
-    with teacache.enabled(pipe, config) as found:
-        generate(pipe)
-    with teacache.enabled(pipe, SKIPPING) as given:
-        generate(pipe)
+    pipe.register_modules(transformer=FluxTransformer2DModel.from_pretrained(tmp_path / "transformer"))
+    return pipe
+
+
+def test_a_calibration_beside_the_weights_is_found(loaded: FluxPipeline, tmp_path: Path) -> None:
+    CALIBRATION.save(tmp_path)
+    with teacache.enabled(loaded, teacache.TeaCacheConfig(rel_l1_thresh=SKIPPING.rel_l1_thresh)) as found:
+        generate(loaded)
+    with teacache.enabled(loaded, SKIPPING) as given:
+        generate(loaded)
     assert [call.computed for call in found.stats.calls] == [call.computed for call in given.stats.calls]
-    (tmp_path / "teacache.json").write_text(json.dumps({**stored, "denoiser": "MochiTransformer3DModel"}))
-    with pytest.raises(teacache.CoefficientsError, match="calibrated on MochiTransformer3DModel"):
-        teacache.enable(loaded, config)
+
+
+@pytest.mark.parametrize(
+    ("calibration", "message"),
+    [
+        (replace(CALIBRATION, denoiser="MochiTransformer3DModel"), "calibrated on MochiTransformer3DModel"),
+        (replace(CALIBRATION, coefficients=(float("nan"),)), "are no fit"),
+        (replace(CALIBRATION, fitted_range=(1.0, 0.0)), "are no fit"),
+    ],
+)
+def test_a_calibration_that_does_not_fit_is_refused(
+    loaded: FluxPipeline, tmp_path: Path, calibration: teacache.Calibration, message: str
+) -> None:
+    calibration.save(tmp_path)
+    with pytest.raises(teacache.CoefficientsError, match=message):
+        teacache.enable(loaded)
+
+
+@pytest.mark.parametrize("text", ["{", '{"coefficients": [1]}', "[]"])
+def test_a_broken_calibration_file_is_refused(loaded: FluxPipeline, tmp_path: Path, text: str) -> None:
+    (tmp_path / "teacache.json").write_text(text)
+    with pytest.raises(teacache.CoefficientsError, match="is no calibration that teacache wrote"):
+        teacache.enable(loaded)
+
+
+def test_settings_that_a_pipeline_does_not_need_are_pointed_out(pipe: FluxPipeline) -> None:
+    with pytest.warns(UserWarning, match="have no effect on a pipeline"):
+        teacache.enable(pipe, replace(SKIPPING, num_inference_steps=4))
+
+
+def test_a_scheduler_without_step_index_is_followed_by_its_timesteps(pipe: FluxPipeline) -> None:
+    """Replaced after the cache was enabled; the transformer is called as a pipeline would call it."""
+    with teacache.enabled(pipe, SKIPPING) as cache:
+        pipe.scheduler = DDIMScheduler()
+        for steps in (10, 5):
+            pipe.scheduler.set_timesteps(steps)
+            for timestep in pipe.scheduler.timesteps:
+                denoise(pipe.transformer, torch.zeros(1, 16, 16), float(timestep) / 1000)
+    assert [call.steps for call in cache.stats.calls] == [10, 5]
+    assert all(call.computed[-1] for call in cache.stats.calls)
+
+
+def test_taking_statistics_inside_a_run_does_not_disturb_it(pipe: FluxPipeline) -> None:
+    with teacache.enabled(pipe, SKIPPING) as cache:
+        expected = generate(pipe)
+
+        def take(pipe: Any, index: int, timestep: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+            cache.take_stats()
+            return arguments
+
+        assert torch.equal(generate(pipe, callback_on_step_end=take), expected)
 
 
 def test_uncached_measures_a_model_that_no_cache_knows() -> None:
@@ -199,8 +259,34 @@ def test_no_residual_outlives_its_run(pipe: FluxPipeline, by_hand: bool) -> None
 
     run()
     before = tensors()
-    config = teacache.TeaCacheConfig(rel_l1_thresh=0.12, coefficients=(1.0, 0.0), num_inference_steps=12)
+    config = replace(SKIPPING, num_inference_steps=12 if by_hand else None)
     with teacache.enabled(pipe.transformer if by_hand else pipe, config) as cache:
         run()
         assert tensors() == before
     assert cache.stats.skipped > 0
+
+
+def test_disabling_frees_a_run_that_was_given_up(transformer: FluxTransformer2DModel) -> None:
+    residuals: list[weakref.ref[torch.Tensor]] = []
+    cache = teacache.enable(transformer, SKIPPING)
+    denoise(transformer, torch.zeros(1, 16, 16), 1.0)
+    (branch,) = cache._sessions[0]._run.branches.values()  # type: ignore[union-attr]
+    residuals.append(weakref.ref(branch.predictor.predict(1)))
+    del branch
+    assert residuals[0]() is not None
+    teacache.disable(transformer)
+    assert residuals[0]() is None
+    assert cache.stats.steps == 1
+
+
+def test_a_call_without_a_timestep_says_what_it_takes() -> None:
+    class Foreign(nn.Module):
+        def forward(self, x: torch.Tensor, t: float) -> torch.Tensor:
+            return x * t
+
+    model = Foreign()
+    with (
+        teacache.enabled(model, teacache.Uncached()),
+        pytest.raises(ValueError, match="the call has no argument timestep; it takes x, t"),
+    ):
+        model(torch.ones(1), 2.0)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from itertools import chain, pairwise
+from contextlib import nullcontext
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import torch
-from diffusers import FluxPipeline, FluxTransformer2DModel
+from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
 from torch import Tensor
 
 import teacache
@@ -213,27 +215,118 @@ def test_a_forward_that_raises_leaves_nothing_behind(pipe: FluxPipeline, where: 
         assert torch.equal(generate(pipe), fresh)
 
 
-def test_interleaved_branches_do_not_mix(transformer: FluxTransformer2DModel) -> None:
-    """Two loops by hand, taking turns at every timestep, without contexts and with them, against each one alone."""
-    sigmas = [1 - index / 10 for index in range(10)]
-    inputs = [torch.randn(1, 16, 16, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2)]
+def loop(
+    transformer: FluxTransformer2DModel, *inputs: Tensor, contexts: tuple[str, ...] | None = None
+) -> list[list[Tensor]]:
+    """Ten timesteps by hand; the inputs take turns at each. Returns the outputs of each input."""
+    outputs: list[list[Tensor]] = [[] for _ in inputs]
+    for step in range(10):
+        for index, latents in enumerate(inputs):
+            with transformer.cache_context(contexts[index]) if contexts else nullcontext():
+                outputs[index].append(denoise(transformer, latents, 1 - step / 10))
+    return outputs
 
-    def alone(latents: Tensor) -> list[Tensor]:
+
+def random_latents(seed: int) -> Tensor:
+    return torch.randn(1, 16, 16, generator=torch.Generator().manual_seed(seed))
+
+
+def same(one: list[Tensor], other: list[Tensor]) -> bool:
+    return all(torch.equal(*pair) for pair in zip(one, other, strict=True))
+
+
+def test_interleaved_branches_with_contexts_are_as_if_alone(transformer: FluxTransformer2DModel) -> None:
+    inputs = [random_latents(1), random_latents(2)]
+    alone = []
+    for latents in inputs:
         with teacache.enabled(transformer, SKIPPING):
-            return [denoise(transformer, latents, sigma) for sigma in sigmas]
-
-    expected = [alone(latents) for latents in inputs]
+            alone += loop(transformer, latents)
     with teacache.enabled(transformer, SKIPPING) as cache:
-        turns = [[denoise(transformer, latents, sigma) for latents in inputs] for sigma in sigmas]
-    assert cache.stats.skipped > 0
-    for index in (0, 1):
-        assert all(torch.equal(turn[index], one) for turn, one in zip(turns, expected[index], strict=True))
-
-    with teacache.enabled(transformer, SKIPPING) as cache:
-        named = []
-        for sigma in sigmas:
-            for name, latents in zip(("cond", "uncond"), inputs, strict=True):
-                with transformer.cache_context(name):
-                    named.append(denoise(transformer, latents, sigma))
+        together = loop(transformer, *inputs, contexts=("cond", "uncond"))
     assert [call.branch for call in cache.stats.calls] == ["cond", "uncond"]
-    assert all(torch.equal(one, other) for one, other in zip(named, chain.from_iterable(turns), strict=True))
+    assert cache.stats.skipped > 0
+    assert all(same(*pair) for pair in zip(together, alone, strict=True))
+
+
+def test_interleaved_branches_without_contexts_do_not_mix(transformer: FluxTransformer2DModel) -> None:
+    """The first branch comes out the same whatever the second one sees."""
+    firsts = []
+    for seed in (2, 3):
+        with teacache.enabled(transformer, SKIPPING) as cache:
+            firsts.append(loop(transformer, random_latents(1), random_latents(seed))[0])
+        assert [call.branch for call in cache.stats.calls] == ["0", "1"]
+        assert all(call.skipped > 0 for call in cache.stats.calls)
+    assert same(*firsts)
+
+
+@pytest.mark.parametrize("order", [0, 1])
+def test_a_loop_given_up_at_its_first_step_leaves_nothing(transformer: FluxTransformer2DModel, order: int) -> None:
+    """Nothing tells the loop that follows from a second branch; it comes out the same whatever was given up."""
+    config = replace(SKIPPING, order=order)
+    outputs = []
+    for seed in (2, 3):
+        with teacache.enabled(transformer, config) as cache:
+            denoise(transformer, random_latents(seed), 1.0)
+            outputs.append(loop(transformer, random_latents(1))[0])
+        assert cache.stats.skipped > 0
+    assert same(*outputs)
+
+
+@pytest.mark.parametrize("guided", [False, True], ids=["one branch", "two branches"])
+def test_a_transformer_run_by_another_pipeline_is_followed_by_its_timesteps(pipe: FluxPipeline, guided: bool) -> None:
+    other = FluxPipeline(**{**pipe.components, "scheduler": FlowMatchEulerDiscreteScheduler()})
+    other.set_progress_bar_config(disable=True)
+    uncached = generate(other, guided=guided)
+    with teacache.enabled(pipe, SKIPPING) as cache:
+        first, second = (generate(other, guided=guided) for _ in range(2))
+        assert cache.stats.skipped > 0
+        assert len(cache.stats.calls) <= 3 * (1 + guided)
+        own = generate(pipe, guided=guided)
+    with teacache.enabled(pipe, SKIPPING):
+        assert torch.equal(own, generate(pipe, guided=guided))
+    assert torch.isfinite(first).all()
+    torch.testing.assert_close(second, uncached, rtol=0.5, atol=0.5)
+
+
+def backward_at(transformer: FluxTransformer2DModel, sigma: float) -> Tensor:
+    """The gradient of a step's output with respect to its latents."""
+    latents = random_latents(1).requires_grad_()
+    torch.autograd.backward(denoise(transformer, latents, sigma).sum())
+    assert latents.grad is not None
+    return latents.grad
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_with_gradients_every_step_is_computed(transformer: FluxTransformer2DModel, checkpointing: bool) -> None:
+    if checkpointing:
+        transformer.train().requires_grad_(True).enable_gradient_checkpointing()
+    sigmas = [1 - step / 10 for step in range(4)]
+    expected = [backward_at(transformer, sigma) for sigma in sigmas]
+    with teacache.enabled(transformer, SKIPPING) as cache:
+        with pytest.warns(UserWarning, match="gradients are being recorded"):
+            gradients = [backward_at(transformer, sigma) for sigma in sigmas]
+        assert cache.stats.computed == 4
+    assert same(gradients, expected)
+
+
+@pytest.mark.parametrize("offload_first", [True, False])
+def test_model_offload_and_cache_in_either_order(pipe: FluxPipeline, offload_first: bool) -> None:
+    """accelerate replaces the transformer's forward and puts it back at the end of every run."""
+    with teacache.enabled(pipe, SKIPPING):
+        expected = generate(pipe)
+    if offload_first:
+        pipe.enable_model_cpu_offload(device="cpu")
+    with teacache.enabled(pipe, SKIPPING) as cache:
+        if not offload_first:
+            pipe.enable_model_cpu_offload(device="cpu")
+        assert all(torch.equal(generate(pipe), expected) for _ in range(3))
+        assert cache.stats.steps == 36
+    generate(pipe)
+    assert cache.stats.steps == 36
+    assert pipe.transformer._hf_hook is not None
+
+
+def test_group_offload_comes_after_the_cache(transformer: FluxTransformer2DModel) -> None:
+    transformer.enable_group_offload(torch.device("cpu"), offload_type="block_level", num_blocks_per_group=1)
+    with pytest.raises(ValueError, match="enable teacache before enable_group_offload"):
+        teacache.enable(transformer, SKIPPING)

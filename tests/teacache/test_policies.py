@@ -87,9 +87,10 @@ def test_skips_in_a_row_are_capped_unless_strict() -> None:
 
 
 @pytest.mark.parametrize("strict", [False, True])
-def test_a_change_that_is_no_number_computes(strict: bool) -> None:
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_change_that_is_no_number_computes(strict: bool, bad: float) -> None:
     policy = teacache_policy(9.0, strict=strict)
-    values = [torch.tensor([value]) for value in (1.0, math.nan, 1.0)]
+    values = [torch.tensor([value]) for value in (1.0, bad, 1.0)]
     moments = [
         Moment(can_skip=step > 0, last=False, indicator=partial(torch.clone, now)) for step, now in enumerate(values)
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 
 from teacache.trajectories import TimestepProgress
@@ -9,7 +11,7 @@ from teacache.trajectories import TimestepProgress
 
 def starts(values: list[float], total: int | None = None) -> list[bool]:
     progress = TimestepProgress(lambda: total, None)
-    return [progress.place(torch.tensor([value]), repeats=False).starts for value in values]
+    return [progress.place(partial(torch.tensor, [value]), repeats=False).starts for value in values]
 
 
 def test_a_value_that_does_not_go_on_starts_a_run() -> None:
@@ -19,24 +21,28 @@ def test_a_value_that_does_not_go_on_starts_a_run() -> None:
 
 def test_a_second_branch_is_not_a_second_step() -> None:
     progress = TimestepProgress(lambda: None, None)
-    moves = [progress.place(value, repeats=False).moves for value in (900, 900, 600, 600)]
+    moves = [progress.place(partial(float, value), repeats=False).moves for value in (900, 900, 600, 600)]
     assert moves == [True, False, True, False]
 
 
 def test_a_known_number_of_steps_ends_the_run() -> None:
     progress = TimestepProgress(lambda: 3, None)
-    places = [progress.place(value, repeats=False) for value in (3, 2, 1, 0.5)]
+    places = [progress.place(partial(float, value), repeats=False) for value in (3, 2, 1, 0.5)]
     assert [place.last for place in places] == [False, False, True, False]
     assert [place.starts for place in places] == [True, False, False, True]
 
 
 def test_the_same_context_again_at_the_same_step_is_a_new_run() -> None:
     progress = TimestepProgress(lambda: None, None)
-    progress.place(900, repeats=False)
-    assert progress.place(900, repeats=True).starts
+    progress.place(lambda: 900, repeats=False)
+    assert progress.place(lambda: 900, repeats=True).starts
 
 
 def test_the_callback_is_asked_instead_of_the_argument() -> None:
     values = iter([3.0, 2.0])
     progress = TimestepProgress(lambda: None, lambda: next(values))
-    assert [progress.place(torch.tensor([7.0]), repeats=False).moves for _ in range(2)] == [True, True]
+    assert [progress.place(partial(torch.tensor, [7.0]), repeats=False).moves for _ in range(2)] == [True, True]
+
+
+def test_runs_of_one_step_are_runs() -> None:
+    assert starts([5, 5, 5], total=1) == [True, True, True]
