@@ -15,9 +15,11 @@ from diffusers import DiffusionPipeline
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
+import teacache
 from jobs.config import Generation, Model
 from jobs.errors import Refused, refusing
 from jobs.paths import packaged
+from teacache.cache import DENOISERS
 
 GIVEN = frozenset({"prompt", "generator", "output_type", "height", "width", "num_inference_steps"})
 """Arguments that every call here is given, so that a pipeline without one of them can't be used."""
@@ -59,6 +61,7 @@ def check(model: Model, generation: Generation, columns: Iterable[str]) -> Call:
     _check_arguments(model, generation, call)
     for column in sorted(_OPTIONAL & set(columns) - call.accepted):
         raise Refused(f"prompts: {call.pipeline} of model {model.name} takes no {column}; drop that column")
+    _check_cache(model)
     return call
 
 
@@ -103,12 +106,31 @@ def _check_arguments(model: Model, generation: Generation, call: Call) -> None:
             raise Refused(f"generation.{name}: {error.errors()[0]['msg']}, got {value!r}") from None
 
 
-def _pipeline_class(model: Model) -> type[Any]:
-    folder = Path(packaged(model.pipeline))
-    _check_folder(model, folder)
-    place = str(folder) if folder.is_dir() else model.pipeline
-    with refusing(f"model {model.name}: can't read {model.pipeline}"):
+def _check_cache(model: Model) -> None:
+    """Turn the cache on for denoisers without weights, built from their configs alone."""
+    place = _place(model)
+    with refusing(f"model {model.name}: can't read the denoiser's config"):
         index = DiffusionPipeline.load_config(place, revision=model.revision)
+        names = [name for name in DENOISERS if (index.get(name) or [None])[0] == "diffusers"]
+        kinds = {name: getattr(diffusers, index[name][1]) for name in names}
+        configs = {name: kinds[name].load_config(place, subfolder=name, revision=model.revision) for name in names}
+    for name in names:
+        with refusing(f"model {model.name}"):
+            with torch.device("meta"):
+                denoiser = kinds[name].from_config(configs[name])
+            denoiser.register_to_config(_name_or_path=str(Path(place) / name))
+            teacache.enable(denoiser, model.cache.config)
+
+
+def _place(model: Model) -> str:
+    folder = packaged(model.pipeline)
+    return folder if Path(folder).is_dir() else model.pipeline
+
+
+def _pipeline_class(model: Model) -> type[Any]:
+    _check_folder(model, Path(packaged(model.pipeline)))
+    with refusing(f"model {model.name}: can't read {model.pipeline}"):
+        index = DiffusionPipeline.load_config(_place(model), revision=model.revision)
     name = index.get("_class_name") if isinstance(index, dict) else None
     kind: type[Any] | None = getattr(diffusers, name, None) if isinstance(name, str) else None
     if kind is None:

@@ -1,12 +1,14 @@
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from jobs.config import Generation, Model
+from jobs.config import Cache, Generation, Model
 from jobs.errors import Refused
 from jobs.models import check, describe_call, load
+from jobs.paths import packaged
 
 FLUX = Model(pipeline="demo/flux", dtype="float32")
 
@@ -99,3 +101,18 @@ def test_weights_load_in_the_wanted_precision() -> None:
     import torch
 
     assert load(Model(pipeline="demo/flux", dtype="bfloat16"), "cpu").transformer.dtype == torch.bfloat16
+
+
+def test_a_model_that_the_cache_cannot_take_is_refused_without_its_weights(tmp_path: Path) -> None:
+    copy = tmp_path / "flux"
+    shutil.copytree(packaged("demo/flux"), copy, ignore=shutil.ignore_patterns("teacache.json"))
+    with pytest.raises(Refused, match=r"model flux: CoefficientsError: no coefficients .* teacache\.calibrate"):
+        check(Model(pipeline=str(copy)), Generation(), [])
+    for cache in ({"method": "none"}, {"method": "teacache", "coefficients": [1.0, 0.0]}):
+        check(Model(pipeline=str(copy), cache=Cache.model_validate(cache)), Generation(), [])
+    index = json.loads((copy / "model_index.json").read_text())
+    index["transformer"] = ["diffusers", "AuraFlowTransformer2DModel"]
+    (copy / "model_index.json").write_text(json.dumps(index))
+    (copy / "transformer" / "config.json").write_text("{}")
+    with pytest.raises(Refused, match=r"UnsupportedModelError: teacache does not know AuraFlow.* Known: .*Flux"):
+        check(Model(pipeline=str(copy)), Generation(), [])
