@@ -18,6 +18,7 @@ from diffusers import DiffusionPipeline
 from PIL import Image, ImageDraw
 from tqdm.auto import tqdm
 
+import teacache
 from jobs.demo.checker import Score, score
 from jobs.demo.scenes import SIDE, Pictures, Scene, held_out_scenes
 from jobs.demo.text import T5_TOKENS
@@ -60,6 +61,8 @@ def contact_sheet(pictures: list[Pictures], captions: list[str], *, columns: int
 def write_readme(folder: Path, found: Score) -> None:
     """The model card: what it is, how long it was trained, how well it follows captions."""
     training = json.loads((folder / "training.json").read_text())
+    calibration = teacache.Calibration.load(folder)
+    degree = len(calibration.coefficients) - 1
     minutes, threads = training["seconds"] / 60, training["threads"]
     shares = "\n".join(
         f"| {name} | {getattr(found, name):.1%} |" for name in ("background", "color", "place", "shape", "size", "all")
@@ -78,7 +81,10 @@ Share of {found.samples} samples of captions that no training has seen (uncached
 |---|---|
 {shares}
 
-`teacache.json` holds the TeaCache polynomial, fitted on this model by `teacache.calibrate`.
+`teacache.json` holds the TeaCache polynomial, fitted on this model by `teacache.calibrate` (degree {degree}, R2
+{calibration.r2:.2f} on the prompts of the fit, {calibration.held_out_r2:.2f} on held-out ones: where the indicator
+says little about the output, the polynomial is little more than its mean, and steps are skipped at even distances).
+{training.get("note", "")}
 
 ![16 samples](samples.png)
 """)
