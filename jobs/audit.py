@@ -28,6 +28,11 @@ def audited(first_id: str, fraction: float) -> bool:
     return fraction_for("audit", first_id) < fraction
 
 
+def uncached_first(first_id: str) -> bool:
+    """For every other audited call, so that what favours the second of two runs favours neither side."""
+    return fraction_for("order", first_id) < 0.5
+
+
 def fidelity(picture: Picture, baseline: Picture) -> tuple[float, float]:
     """PSNR in decibels and SSIM of two pictures, height x width x 3 bytes, on a scale of 0 to 1."""
     # Imported here: only tasks that meet an audited batch pay for it.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import tempfile
+import traceback
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from jobs.errors import JobFailed, Refused
+from jobs.errors import JobFailed, Refused, describe
 from jobs.fields import fields_table
 
 DONE, SOME_FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
@@ -38,9 +40,10 @@ def generate(
         typer.Argument(metavar="[JOB.YAML] [--FIELD VALUE]...", help="The job, and fields that differ from it."),
     ] = None,
 ) -> None:
-    """Make a picture for every prompt that has none yet, and a table of what that came to.
+    """Make a picture for every prompt that was not tried yet, and a table of what that came to.
 
-    Without a job file the packaged demo runs. The same command again does what is missing.
+    Without a job file the packaged demo runs. The same command again goes on with the rows that are missing;
+    rows that failed are not tried again, unless the folder failed/ is deleted from the output.
 
     Exit codes: 0 all rows are done, 1 some failed or the job ended early,
     2 the input was refused before any actor started, 130 interrupted.
@@ -60,8 +63,16 @@ def generate(
         raise _ended(f"failed: {failed}", SOME_FAILED) from None
     except KeyboardInterrupt:
         raise _ended("interrupted; the same command goes on from here", INTERRUPTED) from None
+    except Exception as error:
+        raise _ended(f"internal error: {describe(error)}; traceback in {_kept_traceback()}", SOME_FAILED) from None
     console.print(summary.table())
     raise typer.Exit(SOME_FAILED if summary.failed else DONE)
+
+
+def _kept_traceback() -> str:
+    with tempfile.NamedTemporaryFile("w", prefix="jobs-", suffix=".txt", delete=False, encoding="utf-8") as file:
+        file.write(traceback.format_exc())
+    return file.name
 
 
 def _ended(message: str, code: int) -> typer.Exit:

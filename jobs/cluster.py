@@ -11,7 +11,7 @@ from typing import Any
 import ray
 
 from jobs.config import Actors
-from jobs.errors import Refused, describe
+from jobs.errors import Refused, describe, redact
 
 _QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 
@@ -36,13 +36,30 @@ def joined() -> Iterator[bool]:
 
 def _join() -> bool:
     address = os.environ.get("RAY_ADDRESS")
+    if address == "local":
+        return False
     try:
         ray.init(address=address or "auto", **_QUIET)
-    except ConnectionError as error:
+    except (ConnectionError, ValueError, RuntimeError) as error:
         if address:
-            raise Refused(f"no Ray cluster at RAY_ADDRESS={address}: {describe(error)}") from None
+            raise Refused(f"no Ray cluster at RAY_ADDRESS={redact(address)}: {describe(error)}") from None
+        if not isinstance(error, ConnectionError):
+            raise
         return False
     return True
+
+
+def shortage(actors: Actors) -> str | None:
+    """What a cluster that may grow lacks by now, None if the actors fit: an autoscaler may bring it, or nobody."""
+    there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    cpus, gpus = there.get("CPU", 0.0), there.get("GPU", 0.0)
+    wanted_cpus, wanted_gpus = actors.count * actors.num_cpus, actors.count * (actors.num_gpus or 0)
+    if wanted_cpus + 1 <= cpus and wanted_gpus <= gpus:
+        return None
+    return (
+        f"waiting for the cluster to grow: actors need {wanted_cpus:g} CPUs and {wanted_gpus:g} GPUs, encoding 1 CPU; "
+        f"the cluster has {cpus:g} CPUs and {gpus:g} GPUs by now; if it can't grow, lower actors.count or num_cpus"
+    )
 
 
 def fit(actors: Actors, *, fixed: bool) -> Actors:

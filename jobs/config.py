@@ -15,7 +15,7 @@ Text = Annotated[str, StringConstraints(min_length=1)]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Cache(BaseModel):
@@ -68,13 +68,21 @@ class Generation(BaseModel):
     Other arguments of the pipeline's `__call__` are taken as well and checked against it.
     """
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
     num_inference_steps: int = Field(default=28, gt=0, description="denoising steps")
     width: int = Field(default=1024, gt=0, description="pixels")
     height: int = Field(default=1024, gt=0, description="pixels")
     guidance_scale: float = Field(default=3.5, description="passed on if the pipeline takes it")
     negative_prompt: str | None = Field(default=None, description="for rows that bring none")
+
+    @model_validator(mode="after")
+    def _is_plain(self) -> Generation:
+        try:
+            json.dumps(self.extra, allow_nan=False)
+        except (TypeError, ValueError):
+            raise ValueError(f"only finite numbers, texts, lists and mappings can be given, got {self.extra}") from None
+        return self
 
     @property
     def extra(self) -> dict[str, Any]:

@@ -10,8 +10,11 @@ from typing import TypeVar
 
 Result = TypeVar("Result")
 
+_TOLD = "jobs.errors.JobFailed: "
 _COLORS = re.compile(r"\x1b\[[0-9;]*m")
-_CREDENTIALS = re.compile(r"(?<=://)[^/\s@]*@")
+# `user:password@` up to the last @, for a password may hold @, / and ?; but `host:port/` begins no password.
+_PASSWORD = r"[^/\s:@]*:(?!\d+(?:[/?\s]|$))(?:[^\s?]*@|\S*@)"
+_CREDENTIALS = re.compile(rf"(?<=://)(?:{_PASSWORD}|[^/\s?]*@)")
 _QUERY = re.compile(r"(://[^\s?]*)\?[^\s'\"]*")
 
 
@@ -42,8 +45,14 @@ def describe(error: BaseException) -> str:
 
 
 def last_line(error: BaseException) -> str:
-    """What is at the bottom of an error that carries a remote traceback in its text."""
+    """What is at the bottom of an error that carries a remote traceback in its text, or what a JobFailed there says.
+
+    Ray may add lines of advice to the end of either.
+    """
     lines = [line.strip() for line in _COLORS.sub("", str(error)).splitlines() if line.strip()]
+    told = [line.partition(_TOLD)[2] for line in lines if _TOLD in line]
+    if told:
+        return redact(told[-1])[:1000]
     return redact(lines[-1] if lines else type(error).__name__)[:1000]
 
 

@@ -19,9 +19,9 @@ import torch
 from numpy.typing import NDArray
 
 import teacache
-from jobs.audit import audited
+from jobs.audit import audited, uncached_first
 from jobs.config import Actors, Generation, Model
-from jobs.errors import Failure, attempt
+from jobs.errors import Failure, JobFailed, attempt
 from jobs.models import load
 from jobs.rows import Made, Sample, table, values
 
@@ -40,27 +40,32 @@ class Run:
 class Generate:
     """One pipeline on its device. Called by Ray with one batch of samples after the other.
 
-    Raises what loading the pipeline raises; a row that fails becomes a row with its error instead.
+    The first call raises JobFailed if the pipeline can't be loaded: Ray makes a page of tracebacks of what a
+    constructor raises. A row that fails becomes a row with its error.
     """
 
     def __init__(self, model: Model, generation: Generation, actors: Actors, audit_fraction: float) -> None:
         torch.set_num_threads(max(1, int(actors.num_cpus)))
-        device = "cuda" if actors.num_gpus else "cpu"
-        self._pipeline = load(model, device)
-        self._cache = teacache.enable(self._pipeline, model.cache.config)
+        loaded = attempt(lambda: _load(model, "cuda" if actors.num_gpus else "cpu"))
+        self._broken = loaded.error if isinstance(loaded, Failure) else ""
+        if not isinstance(loaded, Failure):
+            self._pipeline, self._cache = loaded
         self._extra = generation.extra
         self._audit_fraction = 0.0 if model.cache.method == "none" else audit_fraction
-        self._warm = False
+        self._warm: set[tuple[object, ...]] = set()
         self._columns: dict[str, Any] = {
             "model": model.name,
             "cache": model.cache.to_json(),
             "actor": _actor_id(),
             "num_gpus": actors.num_gpus or 0.0,
-            "num_cpus": actors.num_cpus,
+            # Those used: one that asks for less than a CPU, to share it, computes on one all the same.
+            "num_cpus": max(actors.num_cpus, float(torch.get_num_threads())),
             "versions": json.dumps(_versions()),
         }
 
     def __call__(self, batch: pa.Table) -> pa.Table:
+        if self._broken:
+            raise JobFailed(self._broken)
         samples = [Sample(**row) for row in batch.to_pylist()]
         made = {row.id: row for group in alike(samples) for row in self._rows(group)}
         return table(Made, (made[sample.id] for sample in samples))
@@ -78,20 +83,28 @@ class Generate:
     def _made(self, group: Sequence[Sample]) -> list[Made]:
         if any(sample.prompt is None for sample in group):
             raise ValueError("the prompt is null")
-        self._warm_up(group)
+        audit = audited(group[0].id, self._audit_fraction)
+        self._warm_up(group, audit)
+        baseline = self._run_uncached(group) if audit and uncached_first(group[0].id) else None
         cached = self._run(group)
-        baseline = None
-        if audited(group[0].id, self._audit_fraction):
-            with self._cache.paused():
-                baseline = self._run(group)
+        if audit and baseline is None:
+            baseline = self._run_uncached(group)
         return [self._made_row(group, index, cached, baseline) for index in range(len(group))]
 
-    def _warm_up(self, group: Sequence[Sample]) -> None:
-        """First calls are slow (kernels load, memory is claimed): not a matter of caching, so not in its ratio."""
-        if not self._warm:
+    def _warm_up(self, group: Sequence[Sample], audit: bool) -> None:
+        """First calls are slow (kernels load, memory is claimed): not a matter of caching, so not in its ratio.
+
+        What is slow is the first of each shape; only where it is measured is it worth a call for each.
+        """
+        shape = (*group[0].call, len(group))
+        if shape not in self._warm if audit else not self._warm:
             self._pipeline(**self._arguments(group) | {"num_inference_steps": _WARM_UP_STEPS})
             self._cache.take_stats()
-            self._warm = True
+            self._warm.add(shape)
+
+    def _run_uncached(self, group: Sequence[Sample]) -> Run:
+        with self._cache.paused():
+            return self._run(group)
 
     def _run(self, group: Sequence[Sample]) -> Run:
         start = time.perf_counter()
@@ -155,6 +168,11 @@ def alike(samples: Sequence[Sample]) -> Iterator[list[Sample]]:
     ordered = sorted(samples, key=lambda sample: repr(sample.call))
     for _, group in groupby(ordered, key=lambda sample: sample.call):
         yield list(group)
+
+
+def _load(model: Model, device: str) -> tuple[Any, teacache.Cache]:
+    pipeline = load(model, device)
+    return pipeline, teacache.enable(pipeline, model.cache.config)
 
 
 def _actor_id() -> str:

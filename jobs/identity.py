@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from jobs import storage
-from jobs.config import Job
+from pydantic import ValidationError
+
+from jobs import manifest, storage
+from jobs.config import Cache, Generation, Job, Model
 from jobs.errors import Refused, redact, refusing
 from jobs.paths import Output
 
@@ -26,17 +28,61 @@ def claim(job: Job) -> None:
     """Note the settings in the output, which also shows that it can be written.
 
     Raises Refused if it can't, or if it holds rows of other settings: pictures of two kinds would mix.
+    Settings of a run that wrote no row bind nobody.
     """
-    url = Output(url=job.output).job
+    output = Output(url=job.output)
     ours = settings(job)
     with refusing(f"output: can't write {job.output}"):
-        there = storage.read(url)
-        theirs = json.loads(there) if there else ours
-        if theirs == ours:
-            storage.write(url, json.dumps(ours, indent=2).encode())
+        theirs = _noted(output) if manifest.holds_rows(output) else {}
+        name = _first_difference(ours, theirs)
+        if name is None:
+            # Models of other runs stay noted, so that their rows stay guarded.
+            storage.write(output.job, json.dumps({**theirs, **ours}, indent=2).encode())
             return
-    name = next(name for name in sorted({*ours, *theirs}) if ours.get(name) != theirs.get(name))
     raise Refused(
-        f"output: {redact(job.output)} holds rows made with {name} = {json.dumps(theirs.get(name))}, "
-        f"not {json.dumps(ours.get(name))}; give another --output"
+        f"output: {redact(job.output)} holds rows made with {name} = {json.dumps(_value(theirs, name))}, "
+        f"not {json.dumps(_value(ours, name))}; give another --output"
     )
+
+
+def _noted(output: Output) -> dict[str, Any]:
+    content = storage.read(output.job)
+    try:
+        noted = json.loads(content) if content else {}
+    except ValueError:
+        noted = None
+    if not isinstance(noted, dict):
+        raise Refused(f"output: {redact(output.job)} is no JSON object, so not of a job; give another --output")
+    return noted
+
+
+def _first_difference(ours: dict[str, Any], theirs: dict[str, Any]) -> str | None:
+    """The first setting that differs, of the models that both have; none where nothing was noted."""
+    if not theirs:
+        return None
+    shared = {_scope(name) for name in ours} & {_scope(name) for name in theirs} | {"", "generation"}
+    names = sorted(name for name in {*ours, *theirs} if _scope(name) in shared)
+    return next((name for name in names if _value(ours, name) != _value(theirs, name)), None)
+
+
+def _scope(name: str) -> str:
+    """What a setting belongs to, such as `models.flux`: names of models may hold dots, names of settings don't."""
+    return name.rpartition(".")[0]
+
+
+def _value(noted: dict[str, Any], name: str) -> Any:
+    """As noted, else its default: a setting that came with a later version had that value before."""
+    scope, _, field = name.rpartition(".")
+    if field == "cache":
+        return _with_defaults(noted.get(name, {}))
+    if name in noted:
+        return noted[name]
+    fields = {"": Job.model_fields, "generation": Generation.model_fields}.get(scope, Model.model_fields)
+    return fields[field].default if field in fields and not fields[field].is_required() else None
+
+
+def _with_defaults(cache: Any) -> Any:
+    try:
+        return json.loads(Cache.model_validate(cache).to_json())
+    except ValidationError:
+        return cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import ValidationError
@@ -13,6 +13,16 @@ from pydantic import ValidationError
 from jobs.config import SECTIONS, Job
 from jobs.errors import Refused, describe, refusing
 from jobs.storage import read
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without dates: 2024-01-01 is a text here, for no field of a job is a date."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, form) for tag, form in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 DEMO_JOB = Path(__file__).parent / "demo" / "job.yaml"
 
@@ -56,7 +66,7 @@ def _read_yaml(url: str) -> dict[str, Any]:
     if content is None:
         raise Refused(f"{url}: there is no such job file")
     try:
-        fields = yaml.safe_load(content)
+        fields = yaml.load(content, _Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise Refused(f"{url}: not valid YAML: {describe(error)}") from None
     if not isinstance(fields, dict):
@@ -71,13 +81,27 @@ def _override(fields: dict[str, Any], dotted: str, text: str) -> None:
         inner = target.get(section)
         target[section] = dict(inner) if isinstance(inner, dict) else {}
         target = target[section]
-    target[last] = _value(text)
+    target[last] = _value(text, _kinds(sections, last))
 
 
-def _value(text: str) -> Any:
-    """Numbers, lists and null as YAML reads them; what isn't YAML is text."""
+def _kinds(sections: Sequence[str], name: str) -> set[Any]:
+    """The types that a field takes; none are known for fields that only a cache or a pipeline knows."""
+    owner = SECTIONS.get(sections[-1]) if sections else Job
+    field = owner.model_fields.get(name) if owner else None
+    if field is None:
+        return set()
+    annotation = field.annotation
+    if get_origin(annotation) is Literal:
+        return {type(choice) for choice in get_args(annotation)}
+    return set(get_args(annotation)) or {annotation}
+
+
+def _value(text: str, kinds: set[Any]) -> Any:
+    """Text as it stands where text is wanted; else numbers, lists and null as YAML reads them, and text if it can't."""
+    if str in kinds and not (type(None) in kinds and text == "null"):
+        return text
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, _Loader)
     except yaml.YAMLError:
         return text
 
@@ -92,6 +116,8 @@ def _sentence(kind: str, location: tuple[int | str, ...], message: str, value: o
         return _unknown_key(location)
     if kind == "missing":
         return f"{place} is missing"
+    if kind == "string_type":
+        message += " (put quotes around it)"
     message = message.removeprefix("Value error, ")
     return f"{place}: {message}, got {value!r}" if kind != "value_error" else f"{place}: {message}".removeprefix(": ")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import torch
 from diffusers import DiffusionPipeline
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
+from safetensors import safe_open
 
 import teacache
 from jobs.config import Generation, Model
@@ -62,6 +64,7 @@ def check(model: Model, generation: Generation, columns: Iterable[str]) -> Call:
     for column in sorted(_OPTIONAL & set(columns) - call.accepted):
         raise Refused(f"prompts: {call.pipeline} of model {model.name} takes no {column}; drop that column")
     _check_cache(model)
+    _check_weights(model)
     return call
 
 
@@ -73,8 +76,16 @@ def describe_call(model: Model) -> Call:
     return Call(
         pipeline=kind.__name__,
         defaults={each.name: each.default for each in named if each.name != "self"},
-        types=get_type_hints(kind.__call__),
+        types=_types(kind),
     )
+
+
+def _types(kind: type[Any]) -> dict[str, Any]:
+    """None where they name what only a type checker imports: then values are not checked before the call."""
+    try:
+        return get_type_hints(kind.__call__)
+    except (NameError, AttributeError, TypeError):
+        return {}
 
 
 def load(model: Model, device: str) -> Any:
@@ -122,6 +133,30 @@ def _check_cache(model: Model) -> None:
             teacache.enable(denoiser, model.cache.config)
 
 
+def _check_weights(model: Model) -> None:
+    """Open the header of each weights file of a local pipeline: it says how long the file must be."""
+    place = Path(packaged(model.pipeline))
+    if not place.is_dir():
+        return
+    index = DiffusionPipeline.load_config(place)
+    for name in sorted(name for name, value in index.items() if isinstance(value, list)):
+        if not _has_weights(place / name):
+            continue
+        files = sorted((place / name).glob("*.safetensors"))
+        if not files:
+            raise Refused(f"model {model.name}: {place / name} has no .safetensors file; fetch the model again")
+        for file in files:
+            with refusing(f"model {model.name}: {file} is no whole safetensors file"), safe_open(file, framework="pt"):
+                pass
+
+
+def _has_weights(component: Path) -> bool:
+    """Whether its config is that of a network; schedulers, tokenizers and processors name theirs otherwise."""
+    with refusing(f"{component / 'config.json'}: not valid JSON"):
+        config = json.loads((component / "config.json").read_text()) if (component / "config.json").is_file() else {}
+    return isinstance(config, dict) and bool({"_class_name", "architectures"} & set(config))
+
+
 def _place(model: Model) -> str:
     folder = packaged(model.pipeline)
     return folder if Path(folder).is_dir() else model.pipeline
@@ -132,8 +167,9 @@ def _pipeline_class(model: Model) -> type[Any]:
     with refusing(f"model {model.name}: can't read {model.pipeline}"):
         index = DiffusionPipeline.load_config(_place(model), revision=model.revision)
     name = index.get("_class_name") if isinstance(index, dict) else None
-    kind: type[Any] | None = getattr(diffusers, name, None) if isinstance(name, str) else None
-    if kind is None:
+    with refusing(f"model {model.name}: can't import pipeline class {name}"):
+        kind: object = getattr(diffusers, name, None) if isinstance(name, str) else None
+    if not (isinstance(kind, type) and issubclass(kind, DiffusionPipeline)):
         raise Refused(f"model {model.name}: {model.pipeline} wants pipeline class {name}, which diffusers doesn't have")
     return kind
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,12 +11,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
+from fsspec.utils import glob_translate
 from numpy.typing import NDArray
 
 from jobs.errors import Refused, describe, redact, refusing
-from jobs.ids import digests
+from jobs.ids import SEED_BITS, digests
 from jobs.paths import packaged
 from jobs.rows import strings
 from jobs.storage import open_url
@@ -58,15 +61,38 @@ class Piece:
     first_row: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """Where the prompts are, apart from what may be secret: `?signature` is part of http URLs only."""
+
+    fs: AbstractFileSystem
+    path: str
+    query: str
+
+    @property
+    def is_glob(self) -> bool:
+        return any(mark in self.path for mark in "*?[")
+
+    @property
+    def is_folder(self) -> bool:
+        return bool(self.fs.isdir(self.path + self.query))
+
+    def without_query(self, path: str) -> str:
+        return path.partition("?")[0] if "http" in self.fs.protocol else path
+
+
 def find_shards(url: str) -> tuple[Shard, ...]:
     """The shards of a file, folder or glob, by name, their footers checked. Raises Refused."""
     with refusing(f"prompts: can't list {url}"):
         fs, paths = _list(url)
     if not paths:
         raise Refused(f"prompts: no Parquet file at {redact(url)}; give a file, a folder of .parquet files or a glob")
-    folder = _folder(url)
+    place = _place(url)
+    folder = _folder(place)
     with ThreadPoolExecutor(max_workers=16) as threads:
-        shards = tuple(threads.map(lambda path: _shard(fs, path, posixpath.relpath(path, folder)), paths))
+        shards = tuple(
+            threads.map(lambda path: _shard(fs, path, posixpath.relpath(place.without_query(path), folder)), paths)
+        )
     if not any(shard.num_rows for shard in shards):
         raise Refused(f"prompts: {redact(url)} holds no rows")
     return shards
@@ -98,8 +124,7 @@ def pieces(shards: Sequence[Shard]) -> Iterator[Piece]:
 
 def read_piece(url: str, piece: Piece) -> Iterator[pa.Table]:
     """The piece's prompts with exactly COLUMNS: missing ones null, ids filled in."""
-    fs, folder = open_url(packaged(url))[0], _folder(url)
-    with fs.open(posixpath.join(folder, piece.shard), "rb") as file:
+    with _open_shard(url, piece.shard) as file:
         parquet = pq.ParquetFile(file)
         present = [name for name in COLUMNS if name in parquet.schema_arrow.names]
         row = piece.first_row
@@ -129,28 +154,54 @@ def _row_numbers(shard: str, first_row: int, count: int) -> list[str]:
     return [f"{shard}#{row}" for row in range(first_row, first_row + count)]
 
 
+def would_read(url: str, path: str) -> bool:
+    """Whether a Parquet file at this absolute path or URL would be taken for a shard of these prompts."""
+    place = _place(url)
+    fs, other = open_url(path)
+    if fs.protocol != place.fs.protocol:
+        return False
+    if place.is_glob:
+        return re.match(glob_translate(place.path), other) is not None
+    folder = f"{place.path.rstrip('/')}/"
+    return place.is_folder and other.startswith(folder) and not _hidden(other.removeprefix(folder))
+
+
+def _place(url: str) -> _Place:
+    fs, path = open_url(packaged(url))
+    if "http" not in fs.protocol:
+        return _Place(fs=fs, path=path, query="")
+    path, mark, query = path.partition("?")
+    return _Place(fs=fs, path=path, query=mark + query)
+
+
 def _list(url: str) -> tuple[AbstractFileSystem, list[str]]:
-    fs, path = open_url(packaged(url))
-    if _is_glob(path):
-        return fs, sorted(found for found in fs.glob(path) if fs.isfile(found))
-    if fs.isdir(path):
-        return fs, sorted(found for found in fs.find(path) if found.endswith(".parquet"))
-    if not fs.exists(path):
+    place = _place(url)
+    fs = place.fs
+    if place.is_glob:
+        return fs, sorted(found for found in fs.glob(place.path) if fs.isfile(found))
+    if place.is_folder:
+        found = [path for path in fs.find(place.path + place.query) if place.without_query(path).endswith(".parquet")]
+        return fs, sorted(path for path in found if not _hidden(posixpath.relpath(path, place.path)))
+    if not fs.exists(place.path + place.query):
         raise FileNotFoundError("there is nothing of that name")
-    return fs, [path]
+    return fs, [place.path + place.query]
 
 
-def _folder(url: str) -> str:
+def _hidden(path: str) -> bool:
+    return any(part.startswith(".") for part in path.split("/"))
+
+
+def _folder(place: _Place) -> str:
     """The folder that shard names start from: the folder itself, a file's, or the one before a glob's first star."""
-    fs, path = open_url(packaged(url))
-    if _is_glob(path):
-        path = path[: min(path.index(mark) for mark in "*?[" if mark in path)]
-        return path.rpartition("/")[0]
-    return path if fs.isdir(path) else posixpath.dirname(path)
+    if place.is_glob:
+        before = place.path[: min(place.path.index(mark) for mark in "*?[" if mark in place.path)]
+        return before.rpartition("/")[0]
+    return place.path if place.is_folder else posixpath.dirname(place.path)
 
 
-def _is_glob(path: str) -> bool:
-    return any(mark in path for mark in "*?[")
+def _open_shard(url: str, name: str) -> Any:
+    place = _place(url)
+    return place.fs.open(posixpath.join(_folder(place), name) + place.query, "rb")
 
 
 def _shard(fs: AbstractFileSystem, path: str, name: str) -> Shard:
@@ -164,6 +215,9 @@ def _shard(fs: AbstractFileSystem, path: str, name: str) -> Shard:
 
 
 def _check_columns(name: str, schema: pa.Schema) -> None:
+    for column in COLUMNS:
+        if schema.names.count(column) > 1:
+            raise Refused(f"prompts: {name} has {schema.names.count(column)} columns {column}; rename or drop one")
     if "prompt" not in schema.names:
         raise Refused(f"prompts: {name} has no column prompt, only {', '.join(schema.names) or 'none'}; rename one")
     for column, wanted in COLUMNS.items():
@@ -190,15 +244,23 @@ def _shard_ids(url: str, shard: Shard) -> Iterator[list[str]]:
     if not columns:
         yield from _numbered(shard)
         return
-    fs = open_url(packaged(url))[0]
     row = 0
-    with fs.open(posixpath.join(_folder(url), shard.name), "rb") as file:
+    with refusing(f"prompts: can't read {shard.name}"), _open_shard(url, shard.name) as file:
         for batch in pq.ParquetFile(file).iter_batches(_ROWS_AT_ONCE, columns=columns):
-            ids = _complete(pa.Table.from_batches([batch]), shard.name, row)["id"]
+            prompts = _complete(pa.Table.from_batches([batch]), shard.name, row)
+            _check_seeds(prompts["seed"], shard.name)
+            ids = prompts["id"]
             if ids.null_count:
                 raise Refused(f"prompts: {shard.name} has {ids.null_count} row(s) without an id; fill in or drop id")
             yield strings(ids)
             row += batch.num_rows
+
+
+def _check_seeds(seeds: Any, shard: str) -> None:
+    """Of a larger seed torch would use the last 32 bits only: two seeds could give the same noise unseen."""
+    for seed in (pc.min(seeds).as_py(), pc.max(seeds).as_py()):
+        if seed is not None and not 0 <= seed < 2**SEED_BITS:
+            raise Refused(f"prompts: seed {seed} in {shard} is not between 0 and {2**SEED_BITS - 1}")
 
 
 def _numbered(shard: Shard) -> Iterator[list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,14 +12,14 @@ from rich.console import Console
 
 from jobs import cluster, identity, manifest, models, prompts, storage
 from jobs.config import Job, Model
-from jobs.errors import JobFailed, Refused, last_line, refusing
+from jobs.errors import JobFailed, Refused, last_line, redact, refusing
 from jobs.ids import contains
 from jobs.paths import Output, packaged
 from jobs.pipeline import Planner, run_model
 from jobs.plan import Digests
 from jobs.progress import Tally, follow
 from jobs.prompts import Shard
-from jobs.statistics import COLUMNS, per_model
+from jobs.statistics import COLUMNS, Statistics, per_model
 from jobs.summary import Summary
 
 _RAY_COPY = "/runtime_resources/working_dir_files/"
@@ -42,24 +43,64 @@ def generate(job: Job, console: Console) -> Summary:
     """
     job = _with_absolute_paths(job)
     shards = prompts.find_shards(job.prompts)
+    _check_output(job)
     works = _check(job, shards)
     todo = [work for work in works if work.pending]
-    console.print(f"{job.name}: {sum(work.pending for work in todo):,} rows to do, output {storage.public(job.output)}")
-    runs = _run(job, shards, todo, console) if todo else {}
-    summary = Summary(
-        job=job.name,
-        models=per_model(manifest.read_batches(Output(url=job.output), COLUMNS)),
-        runs=runs,
-        price_per_hour=job.price_per_hour,
-    )
+    _say(console, f"{job.name}: {sum(work.pending for work in todo):,} rows to do, output {storage.public(job.output)}")
+    try:
+        runs = _run(job, shards, todo, console) if todo else {}
+    except JobFailed:
+        # What was written counts; that it can't be counted must not hide what ended the job.
+        with suppress(Exception):
+            console.print(_summary(job, {}).table())
+        raise
+    summary = _summary(job, runs)
+    for work in todo:
+        _check_readable(job, work, summary)
+    return summary
+
+
+def _summary(job: Job, runs: dict[str, Tally]) -> Summary:
+    """What the output holds by now, also written there."""
+    models = per_model(manifest.read_batches(Output(url=job.output), COLUMNS))
+    summary = Summary(job=job.name, models=models, runs=runs, price_per_hour=job.price_per_hour)
     storage.write(Output(url=job.output).stats, summary.to_json().encode())
     return summary
+
+
+def _check_readable(job: Job, work: Work, summary: Summary) -> None:
+    """Workers wrote, this process reads: on a folder that each node has for itself these are not the same files."""
+    there = summary.models.get(work.model.name, Statistics())
+    lost = len(work.tried) + work.pending - there.done - there.failed
+    if lost > 0:
+        raise JobFailed(
+            f"model {work.model.name}: {lost:,} written rows can't be read back from {storage.public(job.output)}; "
+            "is it shared by all nodes?"
+        )
+
+
+def _say(console: Console, line: str) -> None:
+    """As it is: brackets in a path are no markup, and a log has no width."""
+    console.print(line, markup=False, soft_wrap=True, highlight=False)
+
+
+def _check_output(job: Job) -> None:
+    output = Output(url=job.output)
+    for folder in (output.manifest, output.failed):
+        if prompts.would_read(job.prompts, storage.join(folder, "0.parquet")):
+            raise Refused(
+                f"output: the next run would read {storage.public(folder)} as prompts, for it lies in "
+                f"{redact(job.prompts)}; give an --output elsewhere"
+            )
 
 
 def _with_absolute_paths(job: Job) -> Job:
     with refusing("prompts or output: no such storage"):
         inputs = job.prompts if packaged(job.prompts) != job.prompts else storage.absolute(job.prompts)
         output = storage.absolute(job.output)
+        for name, url in (("prompts", inputs), ("output", output)):
+            if storage.in_memory(packaged(url)):
+                raise Refused(f"{name}: {url} is this process's memory, which no worker sees; give a folder or URL")
     if _RAY_COPY in output:
         raise Refused(f"output: {job.output} would be in Ray's temporary copy of this folder; give a full path or URL")
     return job.model_copy(update={"prompts": inputs, "output": output})
@@ -85,6 +126,8 @@ def _check(job: Job, shards: Sequence[Shard]) -> list[Work]:
 def _run(job: Job, shards: Sequence[Shard], works: Sequence[Work], console: Console) -> dict[str, Tally]:
     with cluster.joined() as fixed:
         job = job.model_copy(update={"actors": cluster.fit(job.actors, fixed=fixed)})
+        if lacking := cluster.shortage(job.actors):
+            _say(console, lacking)
         return {work.model.name: _run_one(job, shards, work, console) for work in works}
 
 

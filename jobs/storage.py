@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import posixpath
 import uuid
+from contextlib import suppress
 
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
-from tenacity import retry, retry_if_not_exception_type, stop_after_attempt, wait_random_exponential
+from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from jobs.errors import redact
 
 # A put of these shows the whole object or nothing; everything else writes beside the target and renames.
 _ATOMIC_PUT = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "memory"})
 _PERMANENT = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError, NotImplementedError)
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 
 def open_url(url: str) -> tuple[AbstractFileSystem, str]:
     """The file system behind a URL, and the path on it. Raises ValueError or ImportError for an unknown protocol."""
     fs, path = url_to_fs(url)
     return fs, path.rstrip("/") or "/"
+
+
+def in_memory(url: str) -> bool:
+    """Whether it is the memory of this process, which no other one sees."""
+    return _protocol(open_url(url)[0]) == "memory"
 
 
 def join(url: str, *parts: str) -> str:
@@ -50,8 +58,13 @@ def read(url: str) -> bytes | None:
     return content
 
 
+def _may_pass(error: BaseException) -> bool:
+    permanent = isinstance(error, _PERMANENT) or (isinstance(error, OSError) and error.errno in _NO_ROOM)
+    return isinstance(error, Exception) and not permanent
+
+
 @retry(
-    retry=retry_if_not_exception_type(_PERMANENT),
+    retry=retry_if_exception(_may_pass),
     stop=stop_after_attempt(5),
     wait=wait_random_exponential(multiplier=0.5, max=10),
     reraise=True,
@@ -65,10 +78,16 @@ def write(url: str, content: bytes) -> None:
     folder, name = posixpath.split(path)
     fs.makedirs(folder, exist_ok=True)
     unfinished = posixpath.join(folder, f".{name}.{uuid.uuid4().hex}.tmp")
-    fs.pipe_file(unfinished, content)
     # fsspec's own local move would put the file into a folder of that name and call it done.
     move = os.replace if _protocol(fs) == "file" else fs.mv
-    move(unfinished, path)
+    try:
+        fs.pipe_file(unfinished, content)
+        move(unfinished, path)
+    except BaseException:
+        # What can't be removed either must not hide why the write failed.
+        with suppress(Exception):
+            fs.rm_file(unfinished)
+        raise
 
 
 def _protocol(fs: AbstractFileSystem) -> str:

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from jobs.audit import audited, fidelity
+from jobs.audit import audited, fidelity, uncached_first
 
 RANDOM = np.random.default_rng(0)
 PICTURE = RANDOM.integers(0, 256, (16, 24, 3), dtype=np.uint8)
@@ -27,6 +27,10 @@ def test_worse_pictures_have_lower_figures() -> None:
     ]
     figures = [fidelity(noise, PICTURE) for noise in noises]
     assert figures == sorted(figures, reverse=True)
+
+
+def test_either_run_goes_first_half_of_the_time() -> None:
+    assert sum(uncached_first(f"row-{index}") for index in range(1000)) == pytest.approx(500, abs=60)
 
 
 def test_none_and_all_can_be_audited() -> None:

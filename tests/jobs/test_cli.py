@@ -35,6 +35,10 @@ def invoke(*arguments: str) -> tuple[int, str]:
         (["--generation.steps", "3"], "refused: generation.steps: FluxPipeline of model flux takes no steps; known: "),
         (["--actor.count", "3"], "refused: job: unknown key actor (did you mean actors?)"),
         (["--actors.count", "some"], "refused: job: actors.count: "),
+        (["--output", "memory://x"], "refused: output: memory://x is this process's memory, which no worker sees; "),
+        (["--prompts", "memory://x"], "refused: prompts: memory://x is this process's memory, which no worker sees; "),
+        (["--price_per_hour", ".inf"], "refused: job: price_per_hour: Input should be a finite number, got inf"),
+        (["--prompts", "{tmp}/good", "--output", "{tmp}/good/out"], "refused: output: the next run would read file://"),
         (["{tmp}/job.yaml"], "refused: {tmp}/job.yaml: unknown key promts (did you mean prompts?)"),
         (["{tmp}/text.parquet"], "refused: {tmp}/text.parquet: a job file is a mapping of keys to values, got str"),
     ],
@@ -43,6 +47,7 @@ def test_bad_input_is_refused_in_one_line_before_ray_starts(
     arguments: list[str], sentence: str, shard: WriteShard, tmp_path: Path
 ) -> None:
     folder = shard("column.parquet", text=["x"]).parent
+    shard("good/a.parquet", prompt=["x"])
     shard("twice.parquet", id=["x", "x"], prompt=["a", "b"])
     (folder / "text.parquet").write_text("a fox")
     (folder / "job.yaml").write_text("promts: here\nname: x\nprompts: p\noutput: o\nmodel: {pipeline: demo/flux}\n")
@@ -51,6 +56,20 @@ def test_bad_input_is_refused_in_one_line_before_ray_starts(
     assert error.startswith(sentence.format(tmp=folder, model=folder.name))
     assert error.count("\n") == 1
     assert not ray.is_initialized()
+
+
+def test_a_fault_of_ours_is_told_in_one_line_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise KeyError("surprise")
+
+    monkeypatch.setattr("jobs.run.generate", fail)
+    code, error = invoke()
+    assert code == 1
+    assert error.startswith("internal error: KeyError: 'surprise'; traceback in ")
+    assert error.count("\n") == 1
+    file = Path(error.split()[-1])
+    assert 'raise KeyError("surprise")' in file.read_text()
+    file.unlink()
 
 
 def test_help_is_quick_and_lists_the_fields() -> None:
@@ -63,6 +82,20 @@ def test_help_is_quick_and_lists_the_fields() -> None:
     assert "--actors.batch_size" in result.stdout
     assert "torch" not in result.stderr
     assert "| ray" not in result.stderr
+
+
+def test_a_model_that_cannot_be_loaded_is_one_line(job: Callable[..., Job], shard: WriteShard, tmp_path: Path) -> None:
+    shard("a.parquet", prompt=[PROMPT] * 12)
+    file = tmp_path / "job.yaml"
+    file.write_text(yaml.safe_dump(job().model_dump(mode="json", exclude={"models"}, exclude_unset=True)))
+    command = [sys.executable, "-m", "jobs", "generate", str(file), "--model.variant", "nope"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 1
+    # Ray warns of its own internals whenever an actor starts.
+    lines = [line for line in ended.stderr.splitlines() if "core_worker.cc" not in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("failed: model flux: ")
+    assert "variant=nope" in lines[0]
 
 
 def test_an_interrupted_job_goes_on_where_it_was(job: Callable[..., Job], shard: WriteShard, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 import pytest
 import ray
 
-from jobs.cluster import fit
+from jobs.cluster import fit, joined, shortage
 from jobs.config import Actors
 from jobs.errors import Refused
 
@@ -37,6 +37,28 @@ def test_actors_that_would_wait_for_ever_are_refused(
 
 def test_a_cluster_that_may_grow_is_given_the_chance(resources: dict[str, float]) -> None:
     assert fit(Actors(count=100, num_cpus=4, num_gpus=1), fixed=False).count == 100
+
+
+def test_what_a_cluster_lacks_by_now_is_said(resources: dict[str, float]) -> None:
+    assert shortage(Actors()) is None
+    assert "actors need 2 CPUs and 0 GPUs, encoding 1 CPU; the cluster has 2 CPUs" in (
+        shortage(Actors(num_cpus=2)) or ""
+    )
+    assert "need 1 CPUs and 1 GPUs" in (shortage(Actors(num_gpus=1)) or "")
+
+
+def test_an_address_that_is_none_is_refused_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "bogus://me:secret@host")
+    with pytest.raises(Refused, match="no Ray cluster at RAY_ADDRESS=bogus://host: ") as refused, joined():
+        pass
+    assert "secret" not in str(refused.value)
+
+
+def test_a_local_address_is_a_cluster_of_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    monkeypatch.setattr(ray, "init", lambda **_: None)
+    with joined() as fixed:
+        assert fixed
 
 
 def test_actors_may_share_a_single_cpu(resources: dict[str, float]) -> None:

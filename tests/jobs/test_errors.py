@@ -10,6 +10,11 @@ from jobs.errors import Failure, Refused, attempt, describe, last_line, redact, 
         ("https://host/a.parquet?sig=secret&x=1 is gone", "https://host/a.parquet is gone"),
         ("s3://bucket/a@b.parquet", "s3://bucket/a@b.parquet"),
         ("/plain/path", "/plain/path"),
+        ("/a:b/c@d.parquet", "/a:b/c@d.parquet"),
+        ("sftp://me:se/cr@et@host/a", "sftp://host/a"),
+        ("sftp://me:se?cr/et@host/a", "sftp://host/a"),
+        ("https://me:pw@host/a?user=me@x&sig=secret", "https://host/a"),
+        ("http://host:8080/a@b.parquet?sig=secret", "http://host:8080/a@b.parquet"),
         ("a ftp://u:p@h/x and ftp://v:q@h/y", "a ftp://h/x and ftp://h/y"),
     ],
 )
@@ -39,6 +44,13 @@ def test_an_interrupt_is_no_failure_of_a_row() -> None:
 def test_last_line_finds_the_cause_under_a_remote_traceback() -> None:
     remote = RuntimeError("\x1b[36mray::Actor\x1b[39m\n  File x\nOSError: no such model\n\n")
     assert last_line(remote) == "OSError: no such model"
+
+
+def test_what_a_worker_told_is_found_above_the_advice_of_ray() -> None:
+    assert (
+        last_line(RuntimeError("  File x\njobs.errors.JobFailed: OSError: gone\n\nTo change retries, ..."))
+        == "OSError: gone"
+    )
 
 
 def test_refusing_says_what_was_tried_and_leaves_refusals_alone() -> None:

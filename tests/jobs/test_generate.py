@@ -1,11 +1,14 @@
 """The actor on the packaged model, without Ray: a few steps of 64 x 64."""
 
 import json
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
+from jobs.audit import uncached_first
 from jobs.config import Actors, Generation, Model
+from jobs.errors import JobFailed
 from jobs.generate import Generate, alike
 from jobs.rows import Made, Sample, schema, table, values
 from tests.jobs.conftest import MODEL
@@ -101,6 +104,43 @@ def test_audited_rows_come_with_their_uncached_twin() -> None:
     assert [row.baseline_pixels for row in rows] == [row.pixels for row in reference]
     # Afterwards the cache works as before.
     assert rows_of(audited, sample("a", seed=1), sample("b", seed=2))[0].pixels == rows[0].pixels
+
+
+def test_what_is_measured_was_warmed_up_in_its_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[int, int]] = []
+    for share, shapes in ((0.0, [(64, 1)]), (1.0, [(64, 1), (96, 1), (64, 2)])):
+        generate = actor(audit_fraction=share)
+        pipeline = generate._pipeline
+
+        def spied(pipeline: Any = pipeline, **arguments: Any) -> Any:
+            if arguments["num_inference_steps"] == 2:
+                calls.append((arguments["height"], len(arguments["prompt"])))
+            return pipeline(**arguments)
+
+        monkeypatch.setattr(generate, "_pipeline", spied)
+        for _ in range(2):
+            for batch in ([sample("a")], [sample("b", height=96)], [sample("c"), sample("d")]):
+                assert not any(row.error for row in rows_of(generate, *batch))
+        assert calls == shapes
+        calls.clear()
+
+
+def test_the_run_that_goes_first_makes_no_difference_to_the_pictures() -> None:
+    generate = actor(audit_fraction=1.0)
+    ids = [next(name for name in "abcdefgh" if uncached_first(name) is first) for first in (True, False)]
+    one, other = (rows_of(generate, sample(row_id))[0] for row_id in ids)
+    assert (one.pixels, one.baseline_pixels, one.computed) == (other.pixels, other.baseline_pixels, 2)
+
+
+def test_a_model_that_cannot_be_loaded_is_told_at_the_first_call() -> None:
+    broken = actor(variant="nope")
+    with pytest.raises(JobFailed, match=r"variant=nope"):
+        rows_of(broken, sample("a"))
+
+
+def test_an_actor_that_asks_for_no_cpu_uses_one_all_the_same() -> None:
+    generate = Generate(Model.model_validate(MODEL), Generation(), Actors(num_gpus=0, num_cpus=0), 0.0)
+    assert generate._columns["num_cpus"] == 1.0
 
 
 def test_without_a_cache_there_is_nothing_to_audit() -> None:

@@ -7,7 +7,11 @@ import pytest
 from jobs.config import Job
 from jobs.errors import Refused
 from jobs.identity import claim, settings
+from jobs.manifest import write_batch
+from jobs.paths import Output
+from jobs.rows import Row, table
 from tests.jobs.conftest import MODEL
+from tests.jobs.test_manifest import row
 
 BuildJob = Callable[..., Job]
 
@@ -18,8 +22,39 @@ def test_the_same_job_claims_its_output_again(job: BuildJob, tmp_path: Path) -> 
     assert json.loads((tmp_path / "out" / "job.json").read_text()) == settings(job())
 
 
-def test_what_does_not_change_a_picture_may_change(job: BuildJob) -> None:
+def write_a_row(tmp_path: Path) -> None:
+    write_batch(table(Row, [row("a")]), Output(url=str(tmp_path / "out")))
+
+
+def test_a_run_that_wrote_nothing_does_not_bind_the_next(job: BuildJob, tmp_path: Path) -> None:
+    claim(job(seed=1))
+    claim(job(seed=2))
+    assert json.loads((tmp_path / "out" / "job.json").read_text())["seed"] == 2
+
+
+def test_a_model_may_join_and_the_others_stay_guarded(job: BuildJob, tmp_path: Path) -> None:
     claim(job())
+    write_a_row(tmp_path)
+    claim(job(model={**MODEL, "name": "other.one", "dtype": "bfloat16"}))
+    with pytest.raises(Refused, match=r"models\.flux\.dtype"):
+        claim(job(model={**MODEL, "dtype": "bfloat16"}))
+
+
+def test_a_setting_that_came_later_had_its_default_before(job: BuildJob, tmp_path: Path) -> None:
+    file = tmp_path / "out" / "job.json"
+    claim(job())
+    write_a_row(tmp_path)
+    noted = json.loads(file.read_text())
+    del noted["seed"], noted["generation.guidance_scale"], noted["models.flux.revision"]
+    del noted["models.flux.cache"]["rel_l1_thresh"]
+    file.write_text(json.dumps(noted))
+    claim(job())
+    assert json.loads(file.read_text()) == settings(job())
+
+
+def test_what_does_not_change_a_picture_may_change(job: BuildJob, tmp_path: Path) -> None:
+    claim(job())
+    write_a_row(tmp_path)
     claim(job(actors={"count": 2}, audit={"fraction": 0.5}, price_per_hour=1.0, name="other"))
 
 
@@ -32,8 +67,9 @@ def test_what_does_not_change_a_picture_may_change(job: BuildJob) -> None:
         ({"generation": {"num_inference_steps": 3, "width": 64, "height": 64}}, "max_sequence_length = 16, not null"),
     ],
 )
-def test_other_settings_are_refused(job: BuildJob, sections: dict[str, object], sentence: str) -> None:
+def test_other_settings_are_refused(job: BuildJob, tmp_path: Path, sections: dict[str, object], sentence: str) -> None:
     claim(job())
+    write_a_row(tmp_path)
     with pytest.raises(Refused, match=sentence):
         claim(job(**sections))
 
@@ -45,8 +81,9 @@ def test_an_output_that_cannot_be_written_is_refused(job: BuildJob, tmp_path: Pa
             claim(job(output=output))
 
 
-def test_an_output_of_something_else_is_refused(job: BuildJob, tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "job.json").write_text("not ours")
-    with pytest.raises(Refused, match="output: can't write"):
+@pytest.mark.parametrize("content", ["not ours", "[1]", "3"])
+def test_an_output_of_something_else_is_refused(job: BuildJob, tmp_path: Path, content: str) -> None:
+    write_a_row(tmp_path)
+    (tmp_path / "out" / "job.json").write_text(content)
+    with pytest.raises(Refused, match=r"job\.json is no JSON object, so not of a job; give another --output$"):
         claim(job())

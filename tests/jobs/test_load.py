@@ -51,6 +51,32 @@ def test_overrides_are_yaml() -> None:
     assert (job.price_per_hour, job.name) == (None, "7")
 
 
+@pytest.mark.parametrize("text", ["0012345", "1e5", "2024-01-01", "true", "0x10"])
+def test_text_is_taken_as_it_stands(text: str) -> None:
+    job = load_job(["--model.revision", text, "--name", text, "--generation.negative_prompt", text])
+    assert (job.each_model[0].revision, job.name, job.generation.negative_prompt) == (text, text, text)
+    assert load_job(["--model.revision", "null"]).each_model[0].revision is None
+
+
+def test_a_date_in_a_file_is_text_and_a_number_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "job.yaml"
+    file.write_text(YAML.replace("fox-flux\n", "2024-01-01\n", 1))
+    assert load_job([str(file)]).name == "2024-01-01"
+    file.write_text(YAML.replace("fox-flux\n", "0012345\n", 1))
+    with pytest.raises(Refused, match=r"name: .*string .put quotes around it., got 5349"):
+        load_job([str(file)])
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["price_per_hour", "generation.guidance_scale", "audit.fraction", "actors.num_cpus", "generation.true_cfg_scale"],
+)
+@pytest.mark.parametrize("value", [".inf", ".nan"])
+def test_numbers_are_finite(field: str, value: str) -> None:
+    with pytest.raises(Refused, match="finite number"):
+        load_job([f"--{field}", value])
+
+
 def test_several_models_replace_the_one() -> None:
     job = load_job(["--model", "null", "--models", "[{pipeline: a/b}, {pipeline: c/d}, {pipeline: e/f}]"])
     assert [model.name for model in job.each_model] == ["b", "d", "f"]

@@ -1,9 +1,11 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from jobs.errors import Refused
 from jobs.ids import digests
 from jobs.manifest import read_batches, tried_ids, write_batch
 from jobs.paths import Output
@@ -43,6 +45,20 @@ def test_tried_ids_are_those_of_the_model_failed_ones_too(output: Output) -> Non
     write_batch(table(Row, [row("c"), row("d", model="mochi")]), output)
     assert np.array_equal(tried_ids(output, "flux"), np.sort(digests(["a", "b", "c"])))
     assert sum(batch.num_rows for batch in read_batches(output, ["id"])) == 4
+
+
+def test_a_file_that_is_not_ours_is_named_or_left_alone(tmp_path: Path) -> None:
+    output = Output(url=str(tmp_path))
+    write_batch(table(Row, [row("a")]), output)
+    (tmp_path / "manifest" / "README.md").write_text("about")
+    assert len(tried_ids(output, "flux")) == 1
+    foreign = tmp_path / "manifest" / "foreign.parquet"
+    pq.write_table(pa.table({"x": [1]}), foreign)
+    with pytest.raises(Refused, match=r"foreign\.parquet can't be read as part of the manifest: .*; move it away"):
+        tried_ids(output, "flux")
+    foreign.write_bytes(b"PAR1 and no more")
+    with pytest.raises(Refused, match=r"foreign\.parquet can't be read"):
+        tried_ids(output, "flux")
 
 
 def test_unfinished_files_are_not_read(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import pytest
+from diffusers import DiffusionPipeline
 
 from jobs.config import Cache, Generation, Model
 from jobs.errors import Refused
@@ -57,6 +59,8 @@ def test_settings_that_the_pipeline_does_not_take_are_refused(settings: dict[str
         ("StableDiffusionLatentUpscalePipeline", "make pictures from prompts alone: it takes no height, width"),
         ("NoSuchPipeline", "wants pipeline class NoSuchPipeline, which diffusers doesn't have"),
         (["my_code", "MyPipeline"], "which diffusers doesn't have"),
+        ("utils", "wants pipeline class utils, which diffusers doesn't have"),
+        ("FluxTransformer2DModel", "which diffusers doesn't have"),
     ],
 )
 def test_pipelines_that_cannot_do_the_job_are_refused(tmp_path: Path, class_name: Any, sentence: str) -> None:
@@ -95,6 +99,30 @@ def test_a_broken_index_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model_index.json").write_text("{")
     with pytest.raises(Refused, match="can't read"):
         check(model, Generation(), [])
+
+
+def test_weights_that_are_cut_short_or_missing_are_refused(tmp_path: Path) -> None:
+    copy = tmp_path / "flux"
+    shutil.copytree(packaged("demo/flux"), copy)
+    model = Model(pipeline=str(copy))
+    check(model, Generation(), [])
+    weights = copy / "vae" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(Refused, match=r"vae/diffusion_pytorch_model\.safetensors is no whole safetensors file: "):
+        check(model, Generation(), [])
+    weights.unlink()
+    with pytest.raises(Refused, match=r"flux/vae has no \.safetensors file"):
+        check(model, Generation(), [])
+
+
+def test_hints_that_cannot_be_resolved_are_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Odd(DiffusionPipeline):
+        def __call__(self, prompt: "NoSuchType") -> None:  # type: ignore[name-defined] # noqa: F821
+            pass
+
+    monkeypatch.setattr(diffusers, "OddPipeline", Odd, raising=False)
+    call = describe_call(folder(tmp_path, "OddPipeline"))
+    assert (sorted(call.accepted), call.types) == (["prompt"], {})
 
 
 def test_weights_load_in_the_wanted_precision() -> None:

@@ -1,4 +1,7 @@
+from functools import partial
+from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pyarrow as pa
@@ -7,7 +10,7 @@ import pytest
 
 from jobs.errors import Refused
 from jobs.ids import digests
-from jobs.prompts import COLUMNS, check_ids, find_shards, pieces, read_piece
+from jobs.prompts import COLUMNS, check_ids, find_shards, pieces, read_piece, would_read
 from tests.jobs.conftest import WriteShard
 
 
@@ -99,6 +102,74 @@ def test_shards_that_do_not_fit_are_refused(
     url = str(tmp_path / "prompts")
     with pytest.raises(Refused, match=sentence):
         check_ids(url, find_shards(url))
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_seeds_that_torch_would_cut_short_are_refused(shard: WriteShard, tmp_path: Path, seed: int) -> None:
+    shard("a.parquet", prompt=["x", "y"], seed=[2**32 - 1, seed])
+    url = str(tmp_path / "prompts")
+    with pytest.raises(Refused, match=rf"seed {seed} in a\.parquet is not between 0 and 4294967295"):
+        check_ids(url, find_shards(url))
+
+
+def test_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    twice = pa.Table.from_arrays([pa.array(["x"]), pa.array(["y"])], names=["prompt", "prompt"])
+    pq.write_table(twice, tmp_path / "a.parquet")
+    with pytest.raises(Refused, match=r"a\.parquet has 2 columns prompt; rename or drop one"):
+        find_shards(str(tmp_path))
+
+
+def test_a_page_or_an_id_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "a.parquet"
+    ids = pa.array([b"\xff\xfe"], pa.binary()).view(pa.string())
+    pq.write_table(pa.table({"prompt": ["x"], "id": ids}), file)
+    with pytest.raises(Refused, match=r"can't read a\.parquet: UnicodeDecodeError"):
+        check_ids(str(tmp_path), find_shards(str(tmp_path)))
+    pq.write_table(pa.table({"prompt": ["x"] * 999, "id": [f"row-{index}" for index in range(999)]}), file)
+    content = bytearray(file.read_bytes())
+    content[4 : len(content) // 2] = bytes(len(content) // 2 - 4)
+    file.write_bytes(content)
+    with pytest.raises(Refused, match=r"can't read a\.parquet: OSError"):
+        check_ids(str(tmp_path), find_shards(str(tmp_path)))
+
+
+def test_hidden_folders_are_skipped(folder: str, shard: WriteShard) -> None:
+    shard(".hidden/x.parquet", prompt=["no"])
+    assert len(find_shards(folder)) == 3
+
+
+@pytest.mark.parametrize(
+    ("prompts", "path", "read"),
+    [
+        ("", "/manifest/0.parquet", True),
+        ("", "/out/manifest/0.parquet", True),
+        ("", "/.out/manifest/0.parquet", False),
+        ("", "-out/manifest/0.parquet", False),
+        ("/*.parquet", "/out/manifest/0.parquet", False),
+        ("/**/*.parquet", "/out/manifest/0.parquet", True),
+        ("/a.parquet", "/out/manifest/0.parquet", False),
+    ],
+)
+def test_what_would_be_read_as_prompts_is_known(folder: str, prompts: str, path: str, read: bool) -> None:
+    assert would_read(folder + prompts, folder + path) is read
+
+
+def test_a_signed_url_is_no_glob_and_its_signature_stays_out_of_ids(shard: WriteShard, tmp_path: Path) -> None:
+    shard("four.parquet", prompt=["one"], seed=[1])
+    handler = partial(Quiet, directory=str(tmp_path / "prompts"))
+    with HTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/four.parquet?sig=SECRET"
+        shards = find_shards(url)
+        assert [each.name for each in shards] == ["four.parquet"]
+        assert len(check_ids(url, shards)) == 1
+        assert [row["id"] for row in read_all(url)] == ["four.parquet#0"]
+        server.shutdown()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
 
 
 def test_a_shard_that_is_not_parquet_is_named(folder: str, tmp_path: Path) -> None:

@@ -123,6 +123,22 @@ def test_an_actor_that_cannot_load_its_model_ends_the_job(job: BuildJob, shard: 
     assert "\n" not in str(failed.value)
 
 
+def test_rows_that_cannot_be_read_back_end_the_job(
+    job: BuildJob, shard: WriteShard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a cluster whose nodes have an output folder each."""
+    shard("a.parquet", prompt=[PROMPT])
+    monkeypatch.setattr("jobs.manifest.read_batches", lambda *_: iter(()))
+    with pytest.raises(JobFailed, match=r"1 written rows can't be read back from .*; is it shared by all nodes\?"):
+        run(job(audit={"fraction": 0}))
+
+
+def test_brackets_in_a_path_are_no_markup(job: BuildJob, shard: WriteShard, tmp_path: Path) -> None:
+    shard("a.parquet", prompt=[PROMPT])
+    _, log = run(job(output=f"{tmp_path}/[bold] [/b]", audit={"fraction": 0}))
+    assert f"test: 1 rows to do, output file://{tmp_path}/[bold] [/b]\n" in log
+
+
 def test_a_manifest_that_cannot_be_written_ends_the_job(job: BuildJob, shard: WriteShard, tmp_path: Path) -> None:
     shard("a.parquet", prompt=[PROMPT])
     (tmp_path / "out").mkdir()

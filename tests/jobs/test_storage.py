@@ -1,3 +1,4 @@
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,22 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch: p
     with pytest.raises(PermissionError):
         storage.write(url, b"new")
     assert storage.read(url) == b"old"
-    assert [name for name in os.listdir(tmp_path) if not name.startswith(".")] == ["a.txt"]
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT])
+def test_a_full_disk_is_not_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    tries = []
+
+    def full(*_: Any, **__: Any) -> None:
+        tries.append(number)
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(LocalFileSystem, "pipe_file", full)
+    monkeypatch.setattr(storage.write.retry, "sleep", lambda _: None)
+    with pytest.raises(OSError, match=os.strerror(number)):
+        storage.write(str(tmp_path / "a.txt"), b"x")
+    assert len(tries) == 1
 
 
 def test_a_write_that_fails_for_a_moment_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
