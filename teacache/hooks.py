@@ -59,19 +59,19 @@ class BlockHook(ModelHook):
         call = self._session.call
         if call is None:  # the block is called by something else than the denoiser's forward
             return self.fn_ref.original_forward(*args, **kwargs)
-        arguments = Arguments(self._names, args, kwargs)
-        self.enter(call, module, arguments)
+        self.enter(call, module, args, kwargs)
         if call.compute:
             output = self.fn_ref.original_forward(*args, **kwargs)
             if self._last:
                 call.leave_stack(self._hidden_states(output))
             return output
+        arguments = kwargs if not args else Arguments(self._names, args, kwargs)
         outputs = [arguments[name] for name in self._returns]
         if self._last:
             outputs[self._position] = call.leave_stack(None)
         return tuple(outputs) if len(outputs) > 1 else outputs[0]
 
-    def enter(self, call: Call, block: nn.Module, arguments: Arguments) -> None:
+    def enter(self, call: Call, block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Before the block runs or is passed."""
 
     def _hidden_states(self, output: Any) -> Tensor:
@@ -91,10 +91,12 @@ class FirstBlockHook(BlockHook):
         self._context = context
         self._indicator = indicator
 
-    def enter(self, call: Call, block: nn.Module, arguments: Arguments) -> None:
-        @torch.no_grad()
+    def enter(self, call: Call, block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        arguments = Arguments(self._names, args, kwargs)
+
         def indicator() -> Tensor:
-            return self._indicator(block, arguments)
+            with torch.no_grad():
+                return self._indicator(block, arguments)
 
         call.enter_stack(arguments["hidden_states"], indicator)
 

@@ -95,4 +95,4 @@ def model_for(transformer: nn.Module) -> Model:
 
 def relative_l1(current: Tensor, previous: Tensor, *, dtype: torch.dtype | None = None) -> Tensor:
     """mean|current - previous| / mean|previous|: eq. 4 of the paper, with the earlier step below the line."""
-    return (current - previous).abs().mean(dtype=dtype) / previous.abs().mean(dtype=dtype)
+    return (current - previous).abs_().mean(dtype=dtype) / previous.abs().mean(dtype=dtype)
