@@ -32,7 +32,7 @@ class TeaCacheConfig:
     """The changes that `coefficients` were fitted on; others are clamped into it. None: not known, no clamping."""
     order: int = 0
     """What stands in for the blocks: 0 the last residual, as published; 1 the line through the last two, which on
-    the demo FLUX was better by 10 dB and more at the same decisions (`python -m tests.benchmarks.fidelity`)."""
+    the demo FLUX was better by about 10 dB at the same decisions (`python -m tests.benchmarks.fidelity`)."""
     strict: bool = False
     """True accumulates the raw polynomial as the original code does, in the model's own precision and without the two
     safeguards: no clamping at zero and into `fitted_range`, no `max_consecutive_skips`."""
