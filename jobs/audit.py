@@ -33,6 +33,16 @@ def uncached_first(first_id: str) -> bool:
     return fraction_for("order", first_id) < 0.5
 
 
+def kept(row_id: str, share: float) -> bool:
+    """Whether the uncached twin of an audited row is kept beside the media."""
+    return fraction_for("keep", row_id) < share
+
+
+def kept_share(keep: int, num_rows: int, fraction: float) -> float:
+    """Of the audited ones of so many rows, the share to keep, so that about `keep` twins lie there in the end."""
+    return min(1.0, keep / max(1.0, num_rows * fraction))
+
+
 def fidelity(picture: Picture, baseline: Picture) -> tuple[float, float]:
     """PSNR in decibels and SSIM of two pictures, height x width x 3 bytes, on a scale of 0 to 1."""
     # Imported here: only tasks that meet an audited batch pay for it.

@@ -107,6 +107,9 @@ class Audit(Section):
         le=1,
         description="of batches, chosen by hash of row id; none where cache.method is none",
     )
+    keep: int = Field(
+        default=200, ge=0, description="about so many uncached twins per model are kept, for the report's pairs"
+    )
 
 
 class Job(Section):

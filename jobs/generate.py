@@ -147,6 +147,7 @@ class Generate:
             denoise_seconds=cached.stats.seconds / share,
             steps=cached.stats.steps,
             computed=cached.stats.computed,
+            computed_mask=_mask(cached.stats),
             baseline_pixels=baseline and baseline.pictures[index].tobytes(),
             baseline_seconds=baseline and baseline.seconds / share,
             baseline_denoise_seconds=baseline and baseline.stats.seconds / share,
@@ -188,6 +189,10 @@ def _versions() -> dict[str, str]:
 
 def _call_id(group: Sequence[Sample]) -> str:
     return hashlib.sha256("\n".join(sample.id for sample in group).encode()).hexdigest()[:16]
+
+
+def _mask(stats: teacache.Stats) -> str:
+    return " ".join("".join("01"[step] for step in call.computed) for call in stats.calls)
 
 
 def _to_bytes(pictures: torch.Tensor) -> NDArray[np.uint8]:

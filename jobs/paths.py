@@ -17,7 +17,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9-]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """The layout below the output URL: `media/ manifest/ failed/ job.json stats.json`."""
+    """The layout below the output URL: `media/ audit/ manifest/ failed/ job.json stats.json`."""
 
     url: str
 
@@ -43,10 +43,17 @@ class Output:
         The readable part is only for people; the hash keeps ids apart that look alike, also where
         capitals don't count.
         """
+        return self._picture("media", model, row_id, suffix)
+
+    def baseline(self, model: str, row_id: str, suffix: str) -> str:
+        """Where the uncached twin of an audited row is kept: as `media`, below `audit`."""
+        return self._picture("audit", model, row_id, suffix)
+
+    def _picture(self, folder: str, model: str, row_id: str, suffix: str) -> str:
         digest = hashlib.sha256(row_id.encode()).hexdigest()
         readable = _UNSAFE.sub("-", row_id)[:40].strip("-")
         name = f"{readable}-{digest[:16]}" if readable else digest[:16]
-        return storage.join(self.url, "media", model, digest[:2], f"{name}{suffix}")
+        return storage.join(self.url, folder, model, digest[:2], f"{name}{suffix}")
 
 
 def table_name(model: str, ids: list[str]) -> str:

@@ -13,6 +13,7 @@ import ray
 import ray.data
 from ray.util.annotations import RayDeprecationWarning
 
+from jobs.audit import kept_share
 from jobs.config import Generation, Job, Model
 from jobs.encode import encode_batch
 from jobs.generate import Generate
@@ -49,6 +50,7 @@ def run_model(job: Job, model: Model, planner: Planner, shards: Sequence[Shard],
 def _dataset(job: Job, model: Model, planner: Planner, shards: Sequence[Shard], done: Digests) -> ray.data.Dataset:
     output = Output(url=job.output)
     shared = ray.put(done)
+    keep = kept_share(job.audit.keep, sum(shard.num_rows for shard in shards), job.audit.fraction)
 
     def plan(sources: Any) -> Iterator[pa.Table]:
         tried: Digests = ray.get(shared)
@@ -57,7 +59,7 @@ def _dataset(job: Job, model: Model, planner: Planner, shards: Sequence[Shard], 
                 yield fill(pending(prompts, tried), planner.generation, planner.accepted, planner.seed)
 
     def finish(made: Any) -> pa.Table:
-        return write_batch(encode_batch(made, output), output)
+        return write_batch(encode_batch(made, output, keep), output)
 
     sources = [asdict(piece) for piece in pieces(shards)]
     samples = ray.data.from_items(sources, override_num_blocks=len(sources)).map_batches(

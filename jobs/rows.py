@@ -79,12 +79,16 @@ class Row(Sample):
     """Denoiser calls that this row went through, guidance branches counted each."""
     computed: int | None = None
     """Of `steps`, those that were computed, not stood in for."""
+    computed_mask: str | None = None
+    """Step by step, 1 where it was computed, 0 where not; a word for each guidance branch: `110101 110101`."""
     baseline_seconds: float | None = None
     """As `seconds`, for the same batch with the cache off. None where not audited."""
     baseline_denoise_seconds: float | None = None
     psnr: float | None = None
     """Decibels against the picture made with the cache off; at most 100, which also stands for equal pictures."""
     ssim: float | None = None
+    baseline_uri: str | None = None
+    """The picture made with the cache off, for the audited rows of which it is kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from jobs.audit import audited, fidelity, uncached_first
+from jobs.audit import audited, fidelity, kept, kept_share, uncached_first
 
 RANDOM = np.random.default_rng(0)
 PICTURE = RANDOM.integers(0, 256, (16, 24, 3), dtype=np.uint8)
@@ -37,3 +37,9 @@ def test_none_and_all_can_be_audited() -> None:
     ids = [f"row-{index}" for index in range(50)]
     assert not any(audited(row_id, 0.0) for row_id in ids)
     assert all(audited(row_id, 1.0) for row_id in ids)
+
+
+def test_about_as_many_twins_are_kept_as_wanted() -> None:
+    share = kept_share(50, num_rows=10_000, fraction=0.1)
+    assert sum(kept(f"row-{index}", share) for index in range(1000)) == pytest.approx(50, abs=20)
+    assert (kept_share(50, 100, 0.02), kept_share(0, 100, 1.0), kept_share(50, 0, 0.0)) == (1.0, 0.0, 1.0)

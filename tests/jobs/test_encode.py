@@ -39,6 +39,14 @@ def test_an_audited_row_gets_its_fidelity(tmp_path: Path) -> None:
     assert same["psnr"] == 100.0
     assert other["psnr"] < 20
     assert other["ssim"] < same["ssim"]
+    assert np.array_equal(np.asarray(Image.open(other["baseline_uri"].removeprefix("file://"))), PICTURES[2])
+
+
+def test_twins_are_kept_for_a_share_of_the_audited_rows(tmp_path: Path) -> None:
+    batch = table(Made, [pictured(index, baseline_pixels=PICTURES[index].tobytes()) for index in range(3)])
+    rows = encode_batch(batch, Output(url=str(tmp_path)), kept_share=0.0).to_pylist()
+    assert [(row["psnr"], row["baseline_uri"]) for row in rows] == [(100.0, None)] * 3
+    assert not (tmp_path / "audit").exists()
 
 
 def test_a_failed_row_passes_through(tmp_path: Path) -> None:

@@ -51,6 +51,7 @@ def test_a_batch_becomes_rows_in_its_order(plain: Generate) -> None:
         assert len(row.pixels) == 64 * 64 * 3
         assert (row.error, row.model, row.batch_size, row.steps) == ("", "flux", 3, 4)
         assert row.computed == 2
+        assert row.computed_mask == "1001"
         assert 0 < (row.denoise_seconds or 0) < (row.seconds or 0)
         assert (row.baseline_seconds, row.baseline_pixels) == (None, None)
     assert len({row.batch for row in rows}) == 1

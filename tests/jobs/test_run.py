@@ -75,6 +75,7 @@ def test_a_job_from_shards_to_statistics_and_again(job: BuildJob, tmp_path: Path
         assert 0 < row["psnr"] <= 100
         assert row["computed"] == 2
         assert row["ssim"] <= 1
+        assert Path(row["baseline_uri"].removeprefix("file://")).is_relative_to(out / "audit" / "flux")
     assert len(list(out.glob("media/**/*.png"))) == 6
     stats = json.loads((out / "stats.json").read_text())["models"]["flux"]
     assert (stats["done"], stats["failed"], stats["audited"]) == (6, 1, 6)
