@@ -112,6 +112,16 @@ class Audit(Section):
     )
 
 
+class Alarm(Section):
+    """Limits of a nightly batch, each checked per model by `python -m jobs history`, which then ends with code 3."""
+
+    min_speedup: float | None = Field(default=None, ge=0, description="of the measured speed-up")
+    max_failure_rate: float | None = Field(default=None, ge=0, le=1, description="of rows failed over rows tried")
+    min_psnr: float | None = Field(default=None, description="of the median PSNR to uncached, in dB")
+    min_ssim: float | None = Field(default=None, description="of the median SSIM to uncached")
+    min_rows_per_second: float | None = Field(default=None, ge=0, description="of the latest run, start-up apart")
+
+
 class Job(Section):
     """One job: prompts in, pictures and a manifest out."""
 
@@ -125,6 +135,7 @@ class Job(Section):
     actors: Actors = Field(default_factory=lambda: Actors(), description="how many, and what each takes")
     audit: Audit = Field(default_factory=lambda: Audit(), description="the paired baseline")
     price_per_hour: float | None = Field(default=None, ge=0, description="of a GPU hour; without GPUs, of a CPU hour")
+    alarm: Alarm = Field(default_factory=lambda: Alarm(), description="limits that ring when they are passed")
 
     @model_validator(mode="after")
     def _names_models(self) -> Job:
@@ -147,6 +158,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "generation": Generation,
     "actors": Actors,
     "audit": Audit,
+    "alarm": Alarm,
 }
 """What each nested key of a job holds."""
 

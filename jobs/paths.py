@@ -17,7 +17,10 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9-]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """The layout below the output URL: `media/ audit/ manifest/ failed/ job.json stats.json`."""
+    """The layout below the output URL.
+
+    `media/ audit/ manifest/ failed/ job.json stats.json stats.parquet report.html`
+    """
 
     url: str
 
@@ -28,6 +31,14 @@ class Output:
     @property
     def stats(self) -> str:
         return storage.join(self.url, "stats.json")
+
+    @property
+    def stats_table(self) -> str:
+        return storage.join(self.url, "stats.parquet")
+
+    @property
+    def report(self) -> str:
+        return storage.join(self.url, "report.html")
 
     @property
     def manifest(self) -> str:

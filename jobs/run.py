@@ -63,8 +63,9 @@ def generate(job: Job, console: Console) -> Summary:
 def _summary(job: Job, runs: dict[str, Tally]) -> Summary:
     """What the output holds by now, also written there."""
     models = per_model(manifest.read_batches(Output(url=job.output), COLUMNS))
-    summary = Summary(job=job.name, models=models, runs=runs, price_per_hour=job.price_per_hour)
+    summary = Summary(job=job.name, models=models, runs=runs, price_per_hour=job.price_per_hour, alarm=job.alarm)
     storage.write(Output(url=job.output).stats, summary.to_json().encode())
+    storage.write(Output(url=job.output).stats_table, summary.to_parquet())
     return summary
 
 

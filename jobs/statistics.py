@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import zip_longest
 from statistics import median
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs import intervals
+from jobs.intervals import Interval
 from jobs.rows import strings
 
 _ROWS_AT_ONCE = 65_536
-_RESAMPLES = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,12 +32,6 @@ class Pair:
             seconds=self.seconds + other.seconds,
             baseline_seconds=self.baseline_seconds + other.baseline_seconds,
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interval:
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +55,12 @@ class Statistics:
     """By pipeline call."""
     psnr: tuple[float, ...] = ()
     ssim: tuple[float, ...] = ()
+    rows_by_step: tuple[int, ...] = ()
+    """How many rows went through the first step, the second, ...; guidance branches counted each."""
+    computed_by_step: tuple[int, ...] = ()
+    """Of those, how many had it computed."""
+    first_created_at: datetime | None = None
+    last_created_at: datetime | None = None
 
     def __add__(self, other: Statistics) -> Statistics:
         pairs = dict(self.pairs)
@@ -78,6 +80,10 @@ class Statistics:
             pairs=pairs,
             psnr=(*self.psnr, *other.psnr),
             ssim=(*self.ssim, *other.ssim),
+            rows_by_step=_added(self.rows_by_step, other.rows_by_step),
+            computed_by_step=_added(self.computed_by_step, other.computed_by_step),
+            first_created_at=min(_known(self.first_created_at, other.first_created_at), default=None),
+            last_created_at=max(_known(self.last_created_at, other.last_created_at), default=None),
         )
 
     @property
@@ -101,14 +107,18 @@ class Statistics:
 
     @property
     def speedup_interval(self) -> Interval | None:
-        """95 % of bootstrap resamples of the audited calls; rows of a call share one timing and stay together."""
-        if len(self.pairs) < 2:
-            return None
-        pairs = np.array([(self.pairs[call].baseline_seconds, self.pairs[call].seconds) for call in sorted(self.pairs)])
-        random = np.random.default_rng(0)
-        drawn = (pairs[random.integers(len(pairs), size=len(pairs))].sum(axis=0) for _ in range(_RESAMPLES))
-        low, high = np.percentile([baseline / seconds for baseline, seconds in drawn], (2.5, 97.5))
-        return Interval(low=float(low), high=float(high))
+        """Resampled by audited call: rows of a call share one timing and stay together."""
+        calls = (self.pairs[call] for call in sorted(self.pairs))
+        return intervals.of_ratio([(call.baseline_seconds, call.seconds) for call in calls])
+
+    @property
+    def failure_rate(self) -> float | None:
+        rows = self.done + self.failed
+        return self.failed / rows if rows else None
+
+    @property
+    def failure_rate_interval(self) -> Interval | None:
+        return intervals.of_share(self.failed, self.done + self.failed)
 
     @property
     def unit(self) -> str:
@@ -131,7 +141,7 @@ class Statistics:
 
 COLUMNS = (
     *("model", "error", "batch", "seconds", "baseline_seconds", "steps", "computed", "num_bytes"),
-    *("num_gpus", "num_cpus", "psnr", "ssim"),
+    *("num_gpus", "num_cpus", "psnr", "ssim", "computed_mask", "created_at"),
 )
 """The manifest columns that statistics are made of."""
 
@@ -149,6 +159,7 @@ def summed(rows: pa.Table) -> Statistics:
     """The statistics of one model's rows."""
     done = rows.filter(pc.equal(rows["error"], pa.scalar("")))
     audits = done.filter(pc.is_valid(done["psnr"]))
+    rows_by_step, computed_by_step = _by_step(done["computed_mask"])
     return Statistics(
         done=len(done),
         failed=len(rows) - len(done),
@@ -163,6 +174,10 @@ def summed(rows: pa.Table) -> Statistics:
         pairs=_pairs(audits),
         psnr=tuple(audits["psnr"].to_numpy().tolist()),
         ssim=tuple(audits["ssim"].to_numpy().tolist()),
+        rows_by_step=rows_by_step,
+        computed_by_step=computed_by_step,
+        first_created_at=pc.min(rows["created_at"]).as_py(),
+        last_created_at=pc.max(rows["created_at"]).as_py(),
     )
 
 
@@ -177,6 +192,25 @@ def _pairs(audits: pa.Table) -> dict[str, Pair]:
         row["batch"]: Pair(seconds=row["seconds_sum"], baseline_seconds=row["baseline_seconds_sum"])
         for row in sums.to_pylist()
     }
+
+
+def _by_step(masks: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """How many rows went through each step, and how many had it computed. Masks are few: rows of a call share one."""
+    reached: tuple[int, ...] = ()
+    computed: tuple[int, ...] = ()
+    for row in pc.value_counts(pc.drop_null(masks)).to_pylist():
+        for branch in row["values"].split():
+            reached = _added(reached, (row["counts"],) * len(branch))
+            computed = _added(computed, tuple(row["counts"] * (step == "1") for step in branch))
+    return reached, computed
+
+
+def _added(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(a + b for a, b in zip_longest(one, other, fillvalue=0))
+
+
+def _known(*times: datetime | None) -> list[datetime]:
+    return [time for time in times if time is not None]
 
 
 def _sum(values: Any) -> float:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from rich.table import Table
 
+from jobs.config import Alarm
+from jobs.intervals import Interval, of_median
 from jobs.progress import Tally
 from jobs.statistics import Statistics, fidelity
 
-VERSION = 1
+VERSION = 2
+"""Of stats.json and stats.parquet. Grows when a figure changes its name or meaning, not when one is added."""
+
+_TEXTS, _COUNTS = ("unit", "first_created_at", "last_created_at"), ("done", "failed", "audited", "steps", "computed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +32,7 @@ class Summary:
     models: dict[str, Statistics]
     runs: dict[str, Tally]
     price_per_hour: float | None
+    alarm: Alarm = field(default_factory=Alarm)
 
     @property
     def failed(self) -> int:
@@ -34,29 +44,48 @@ class Summary:
                 "version": VERSION,
                 "job": self.job,
                 "created_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-                "models": {name: self._figures(name) for name in self.models},
+                "price_per_hour": self.price_per_hour,
+                "alarm": self.alarm.model_dump(exclude_none=True),
+                "models": {name: self.figures(name) for name in self.models},
             },
             indent=2,
             allow_nan=False,
         )
 
-    def _figures(self, name: str) -> dict[str, Any]:
-        model, run = self.models[name], self.runs.get(name, Tally())
-        psnr, ssim = fidelity(model.psnr), fidelity(model.ssim)
+    def to_parquet(self) -> bytes:
+        """The same figures, a row per model: `psnr: {median: ...}` is column `psnr_median`. Lists stay in the JSON."""
+        shared = {"version": VERSION, "job": self.job}
+        rows = [{**shared, "model": name, **_flat(self.figures(name))} for name in self.models]
+        names = ("version", "job", "model", *_flat(self._figures(Statistics(), Tally())))
+        buffer = io.BytesIO()
+        pq.write_table(pa.Table.from_pylist(rows, pa.schema([(name, _type(name)) for name in names])), buffer)
+        return buffer.getvalue()
+
+    def figures(self, name: str) -> dict[str, Any]:
+        """What is known of one model, as in stats.json; None is not measured, never zero."""
+        return self._figures(self.models[name], self.runs.get(name, Tally()))
+
+    def _figures(self, model: Statistics, run: Tally) -> dict[str, Any]:
         return {
             "done": model.done,
             "failed": model.failed,
+            "failure_rate": model.failure_rate,
+            "failure_rate_interval": _bounds(model.failure_rate_interval),
             "audited": model.audited,
             "pictures_per_second": model.pictures_per_second,
             "steps": model.steps,
             "computed": model.computed,
             "computed_share": model.computed_share,
+            "rows_by_step": model.rows_by_step,
+            "computed_by_step": model.computed_by_step,
             "seconds": model.seconds,
             "num_bytes": model.num_bytes,
             "speedup": model.speedup,
-            "speedup_interval": model.speedup_interval and asdict(model.speedup_interval),
-            "psnr": psnr and {"median": psnr[0], "worst": psnr[1]},
-            "ssim": ssim and {"median": ssim[0], "worst": ssim[1]},
+            "speedup_interval": _bounds(model.speedup_interval),
+            "psnr": _fidelity(model.psnr),
+            "ssim": _fidelity(model.ssim),
+            "first_created_at": _time(model.first_created_at),
+            "last_created_at": _time(model.last_created_at),
             "unit": model.unit,
             "hours": model.hours,
             "hours_saved": model.hours_saved,
@@ -108,6 +137,36 @@ class Summary:
             lines["money spent"] = _number(self._money(model.hours + model.audit_hours), ",.2f")
             lines["money saved"] = _number(self._money(model.hours_saved), ",.2f")
         return lines
+
+
+def _bounds(interval: Interval | None) -> dict[str, float | None]:
+    return {"low": interval.low if interval else None, "high": interval.high if interval else None}
+
+
+def _fidelity(values: tuple[float, ...]) -> dict[str, float | None]:
+    middle, worst = fidelity(values) or (None, None)
+    return {"median": middle, "worst": worst, **_bounds(of_median(values))}
+
+
+def _time(moment: datetime | None) -> str | None:
+    return moment.isoformat(timespec="seconds") if moment else None
+
+
+def _flat(figures: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in figures.items():
+        if isinstance(value, Mapping):
+            flat.update(_flat(value, f"{prefix}{name}_"))
+        elif not isinstance(value, tuple):
+            flat[prefix + name] = value
+    return flat
+
+
+def _type(name: str) -> pa.DataType:
+    """Of a column, whatever its values: files of many nights can be read as one table."""
+    if name in ("job", "model", *_TEXTS):
+        return pa.string()
+    return pa.int64() if name.removeprefix("run_") in ("version", "num_bytes", *_COUNTS) else pa.float64()
 
 
 def _number(value: float | None, form: str) -> str:

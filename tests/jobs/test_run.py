@@ -80,8 +80,9 @@ def test_a_job_from_shards_to_statistics_and_again(job: BuildJob, tmp_path: Path
     stats = json.loads((out / "stats.json").read_text())["models"]["flux"]
     assert (stats["done"], stats["failed"], stats["audited"]) == (6, 1, 6)
     assert stats["speedup"] == summary.models["flux"].speedup
+    assert pq.read_table(out / "stats.parquet").to_pylist()[0]["speedup"] == stats["speedup"]
 
-    unchanged = {path: path.read_bytes() for path in out.rglob("*.parquet")}
+    unchanged = {path: path.read_bytes() for path in out.glob("*/*.parquet")}
     lost = next((out / "manifest").iterdir())
     ids = [row["id"] for row in manifest(lost)]
     lost.unlink()

@@ -28,12 +28,19 @@ STATISTICS = st.builds(
     pairs=st.dictionaries(st.sampled_from("abc"), st.builds(Pair, seconds=SECONDS, baseline_seconds=SECONDS)),
     psnr=st.lists(st.floats(0, 100), max_size=3).map(tuple),
     ssim=st.lists(st.floats(-1, 1), max_size=3).map(tuple),
+    rows_by_step=st.lists(st.integers(0, 10**9), max_size=3).map(tuple),
+    computed_by_step=st.lists(st.integers(0, 10**9), max_size=3).map(tuple),
+    first_created_at=st.none() | st.datetimes(),
+    last_created_at=st.none() | st.datetimes(),
 )
 
 
 def same(one: Statistics, other: Statistics) -> bool:
     """Counts exactly, times to rounding, audited rows in any order."""
-    counts = operator.attrgetter("done", "failed", "steps", "computed", "num_bytes")
+    counts = operator.attrgetter(
+        *("done", "failed", "steps", "computed", "num_bytes"),
+        *("rows_by_step", "computed_by_step", "first_created_at", "last_created_at"),
+    )
     times = operator.attrgetter("seconds", "gpu_seconds", "cpu_seconds", "audit_gpu_seconds", "audit_cpu_seconds")
 
     def pairs(statistics: Statistics) -> dict[str, float]:
@@ -60,7 +67,7 @@ def rows() -> list[Row]:
         {"batch": "x", "seconds": 1.0, "baseline_seconds": 2.0, "psnr": 40.0, "ssim": 0.8},
         {"batch": "y", "seconds": 2.0, "baseline_seconds": 2.0, "psnr": 35.0, "ssim": 0.7},
         {"batch": "y", "seconds": 2.0, "baseline_seconds": 2.0, "psnr": 20.0, "ssim": 0.6},
-        {"batch": "z", "seconds": 3.0},
+        {"batch": "z", "seconds": 3.0, "computed_mask": "110 101"},
     ]
     done = [
         made(id=str(index), steps=28, computed=14, num_bytes=10, num_cpus=2.0, **each)
@@ -74,6 +81,9 @@ def test_sums_and_ratios_of_rows() -> None:
     assert (model.done, model.failed, model.audited) == (5, 1, 4)
     assert (model.steps, model.computed, model.computed_share, model.num_bytes) == (140, 70, 0.5, 50)
     assert model.seconds == 9.0
+    # The row of call z, in two guidance branches.
+    assert (model.rows_by_step, model.computed_by_step) == ((2, 2, 2), (2, 1, 1))
+    assert model.failure_rate == 1 / 6
     assert model.pictures_per_second == pytest.approx(5 / 9)
     # Audited calls: (2 + 2) + (2 + 2) seconds without the cache, (1 + 1) + (2 + 2) with it.
     assert model.speedup == pytest.approx(8 / 6)

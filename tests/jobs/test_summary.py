@@ -1,5 +1,8 @@
+import io
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from rich.console import Console
 
 from jobs.progress import Tally
@@ -59,10 +62,11 @@ def test_each_model_has_a_column() -> None:
 def test_the_json_holds_the_same_figures_and_no_infinities() -> None:
     data = json.loads(summary(price_per_hour=3600.0).to_json())
     model = data["models"]["flux"]
-    assert (data["job"], data["version"]) == ("fox", 1)
+    assert (data["job"], data["version"]) == ("fox", 2)
     assert (model["done"], model["failed"], model["audited"]) == (5, 1, 4)
     assert model["speedup_interval"] == {"low": 1.0, "high": 2.0}
-    assert model["psnr"] == {"median": 32.5, "worst": 20.0}
+    assert model["psnr"] == {"median": 32.5, "worst": 20.0, "low": None, "high": None}
+    assert (model["failure_rate"], model["last_created_at"]) == (1 / 6, "2026-01-02T03:04:05+00:00")
     assert model["cost"] == 18.0
     # 4 rows in all, 2 of them in the first batch; 20 seconds after it.
     assert model["run"]["rows_per_second"] == 0.1
@@ -71,3 +75,18 @@ def test_the_json_holds_the_same_figures_and_no_infinities() -> None:
 
 def test_failed_rows_of_all_models_count() -> None:
     assert summary(models={name: Statistics(failed=2) for name in "abc"}).failed == 6
+
+
+def test_the_parquet_has_the_same_figures_with_one_schema_for_every_night() -> None:
+    first, empty, none = (
+        pq.read_table(io.BytesIO(what.to_parquet()))
+        for what in (summary(), summary(models={name: Statistics() for name in "abc"}), summary(models={}))
+    )
+    assert first.schema == empty.schema == none.schema
+    assert [table.num_rows for table in (first, empty, none)] == [1, 3, 0]
+    (row,) = first.to_pylist()
+    figures = json.loads(summary().to_json())["models"]["flux"]
+    assert (row["version"], row["job"], row["model"], row["unit"]) == (2, "fox", "flux", "cpu")
+    assert (row["psnr_median"], row["run_rows_per_second"]) == (32.5, figures["run"]["rows_per_second"])
+    assert (row["speedup"], row["speedup_interval_low"]) == (figures["speedup"], 1.0)
+    assert first.schema.field("done").type == pa.int64()
