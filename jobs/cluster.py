@@ -10,14 +10,15 @@ from typing import Any
 
 import ray
 
-from jobs.config import Actors
+from jobs.config import Actors, LogFormat
 from jobs.errors import Refused, describe, redact
+from jobs.logs import logging_config
 
 _QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 
 
 @contextmanager
-def joined() -> Iterator[bool]:
+def joined(log_format: LogFormat = "text") -> Iterator[bool]:
     """Join the cluster of RAY_ADDRESS or of this machine, else start one here and stop it at the end.
 
     Gives whether its size is fixed: one started here can't grow. Raises Refused if there is none at RAY_ADDRESS.
@@ -25,21 +26,22 @@ def joined() -> Iterator[bool]:
     if ray.is_initialized():
         yield False
         return
-    fixed = not _join()
+    options = {**_QUIET, "logging_config": logging_config(log_format)}
+    fixed = not _join(options)
     if fixed:
-        ray.init(address="local", include_dashboard=False, **_QUIET)
+        ray.init(address="local", include_dashboard=False, **options)
     try:
         yield fixed
     finally:
         ray.shutdown()
 
 
-def _join() -> bool:
+def _join(options: dict[str, Any]) -> bool:
     address = os.environ.get("RAY_ADDRESS")
     if address == "local":
         return False
     try:
-        ray.init(address=address or "auto", **_QUIET)
+        ray.init(address=address or "auto", **options)
     except (ConnectionError, ValueError, RuntimeError) as error:
         if address:
             raise Refused(f"no Ray cluster at RAY_ADDRESS={redact(address)}: {describe(error)}") from None

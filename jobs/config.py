@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapte
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 Text = Annotated[str, StringConstraints(min_length=1)]
+LogFormat = Literal["text", "json"]
 
 
 class Section(BaseModel):
@@ -136,6 +137,7 @@ class Job(Section):
     audit: Audit = Field(default_factory=lambda: Audit(), description="the paired baseline")
     price_per_hour: float | None = Field(default=None, ge=0, description="of a GPU hour; without GPUs, of a CPU hour")
     alarm: Alarm = Field(default_factory=lambda: Alarm(), description="limits that ring when they are passed")
+    log_format: LogFormat = Field(default="text", description="text, or json for a line per row to collect")
 
     @model_validator(mode="after")
     def _names_models(self) -> Job:

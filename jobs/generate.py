@@ -19,11 +19,13 @@ import torch
 from numpy.typing import NDArray
 
 import teacache
+from jobs import metrics
 from jobs.audit import audited, uncached_first
 from jobs.config import Actors, Generation, Model
 from jobs.errors import Failure, JobFailed, attempt
 from jobs.models import load
 from jobs.rows import Made, Sample, table, values
+from jobs.runs import Tags
 
 _WARM_UP_STEPS = 2
 
@@ -44,9 +46,14 @@ class Generate:
     constructor raises. A row that fails becomes a row with its error.
     """
 
-    def __init__(self, model: Model, generation: Generation, actors: Actors, audit_fraction: float) -> None:
+    def __init__(
+        self, model: Model, generation: Generation, actors: Actors, audit_fraction: float, run: str = ""
+    ) -> None:
         torch.set_num_threads(max(1, int(actors.num_cpus)))
-        loaded = attempt(lambda: _load(model, "cuda" if actors.num_gpus else "cpu"))
+        self._tags = Tags(run=run, model=model.name)
+        metrics.count_restart(self._tags)
+        with metrics.timed("load", self._tags):
+            loaded = attempt(lambda: _load(model, "cuda" if actors.num_gpus else "cpu"))
         self._broken = loaded.error if isinstance(loaded, Failure) else ""
         if not isinstance(loaded, Failure):
             self._pipeline, self._cache = loaded
@@ -89,6 +96,9 @@ class Generate:
         cached = self._run(group)
         if audit and baseline is None:
             baseline = self._run_uncached(group)
+        metrics.observe("generate", cached.seconds, self._tags)
+        if baseline:
+            metrics.observe("audit", baseline.seconds, self._tags)
         return [self._made_row(group, index, cached, baseline) for index in range(len(group))]
 
     def _warm_up(self, group: Sequence[Sample], audit: bool) -> None:

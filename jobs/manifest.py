@@ -31,7 +31,17 @@ def write_batch(rows: pa.Table, output: Output) -> pa.Table:
     steps, computed = (pc.sum(done[name]).as_py() or 0 for name in ("steps", "computed"))
     made: datetime = pc.max(rows["created_at"]).as_py()
     delay = max(0.0, (datetime.now(timezone.utc) - made).total_seconds())
-    written = Written(done=len(done), failed=len(failed), steps=steps, computed=computed, delay=delay)
+    audited = done.filter(pc.is_valid(done["baseline_seconds"]))
+    written = Written(
+        done=len(done),
+        failed=len(failed),
+        steps=steps,
+        computed=computed,
+        delay=delay,
+        errors=tuple(error.partition(":")[0] for error in strings(failed["error"])),
+        audited_seconds=pc.sum(audited["seconds"]).as_py() or 0.0,
+        baseline_seconds=pc.sum(audited["baseline_seconds"]).as_py() or 0.0,
+    )
     return table(Written, [written])
 
 

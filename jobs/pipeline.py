@@ -13,15 +13,18 @@ import ray
 import ray.data
 from ray.util.annotations import RayDeprecationWarning
 
+from jobs import metrics
 from jobs.audit import kept_share
 from jobs.config import Generation, Job, Model
 from jobs.encode import encode_batch
 from jobs.generate import Generate
+from jobs.logs import log_rows
 from jobs.manifest import write_batch
 from jobs.paths import Output
 from jobs.plan import Digests, fill, pending
 from jobs.prompts import Piece, Shard, pieces, read_piece
 from jobs.rows import Written
+from jobs.runs import Tags
 
 _RETRIES_PER_BATCH = 2
 _BATCHES_PER_ACTOR = 2  # One in work, one waiting: the actor is never without.
@@ -38,17 +41,22 @@ class Planner:
     seed: int
 
 
-def run_model(job: Job, model: Model, planner: Planner, shards: Sequence[Shard], done: Digests) -> Iterator[Written]:
+def run_model(
+    job: Job, model: Model, planner: Planner, shards: Sequence[Shard], done: Digests, run: str
+) -> Iterator[Written]:
     """Make what is missing; yields as each batch is written. The driver holds pieces and counts, never rows."""
     _settle_context()
-    batches = _dataset(job, model, planner, shards, done).iter_batches(batch_size=None, batch_format="pyarrow")
+    batches = _dataset(job, model, planner, shards, done, run).iter_batches(batch_size=None, batch_format="pyarrow")
     for batch in batches:
         assert isinstance(batch, pa.Table)
         yield from (Written(**counts) for counts in batch.to_pylist())
 
 
-def _dataset(job: Job, model: Model, planner: Planner, shards: Sequence[Shard], done: Digests) -> ray.data.Dataset:
+def _dataset(
+    job: Job, model: Model, planner: Planner, shards: Sequence[Shard], done: Digests, run: str
+) -> ray.data.Dataset:
     output = Output(url=job.output)
+    tags = Tags(run=run, model=model.name)
     shared = ray.put(done)
     keep = kept_share(job.audit.keep, sum(shard.num_rows for shard in shards), job.audit.fraction)
 
@@ -59,7 +67,12 @@ def _dataset(job: Job, model: Model, planner: Planner, shards: Sequence[Shard], 
                 yield fill(pending(prompts, tried), planner.generation, planner.accepted, planner.seed)
 
     def finish(made: Any) -> pa.Table:
-        return write_batch(encode_batch(made, output, keep), output)
+        with metrics.timed("encode", tags):
+            rows = encode_batch(made, output, keep)
+        with metrics.timed("write", tags):
+            written = write_batch(rows, output)
+        log_rows(rows, tags)
+        return written
 
     sources = [asdict(piece) for piece in pieces(shards)]
     samples = ray.data.from_items(sources, override_num_blocks=len(sources)).map_batches(
@@ -67,10 +80,10 @@ def _dataset(job: Job, model: Model, planner: Planner, shards: Sequence[Shard], 
     )
     # Blocks of one batch each: what a kill loses is a batch, and no call is smaller than it could be.
     batches = samples.repartition(target_num_rows_per_block=job.actors.batch_size, strict=True)
-    return _generated(batches, job, model).map_batches(finish, batch_size=None, batch_format="pyarrow")
+    return _generated(batches, job, model, run).map_batches(finish, batch_size=None, batch_format="pyarrow")
 
 
-def _generated(batches: ray.data.Dataset, job: Job, model: Model) -> ray.data.Dataset:
+def _generated(batches: ray.data.Dataset, job: Job, model: Model, run: str) -> ray.data.Dataset:
     actors = job.actors
     with warnings.catch_warnings():
         # Ray 2.60 has no other way to bound the retries of a batch that kills its actor.
@@ -87,6 +100,7 @@ def _generated(batches: ray.data.Dataset, job: Job, model: Model) -> ray.data.Da
                 "generation": job.generation,
                 "actors": actors,
                 "audit_fraction": job.audit.fraction,
+                "run": run,
             },
             max_task_retries=_RETRIES_PER_BATCH,
         )

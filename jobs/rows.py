@@ -19,6 +19,7 @@ _ARROW = {
     int: pa.int64(),
     float: pa.float64(),
     bytes: pa.large_binary(),
+    tuple[str, ...]: pa.list_(pa.string()),
     datetime: pa.timestamp("us", tz="UTC"),
 }
 
@@ -109,6 +110,11 @@ class Written:
     computed: int
     delay: float
     """Seconds from the end of the pipeline call to the manifest file."""
+    errors: tuple[str, ...] = ()
+    """The class of each failed row's error."""
+    audited_seconds: float = 0.0
+    """Of the audited rows, `seconds` with the cache and without it."""
+    baseline_seconds: float = 0.0
 
 
 def schema(kind: type) -> pa.Schema:

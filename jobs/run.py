@@ -10,15 +10,17 @@ import numpy as np
 from ray.exceptions import RayError
 from rich.console import Console
 
-from jobs import cluster, identity, manifest, models, prompts, storage
+from jobs import cluster, identity, manifest, metrics, models, prompts, storage
 from jobs.config import Job, Model
 from jobs.errors import JobFailed, Refused, last_line, redact, refusing
 from jobs.ids import contains
+from jobs.logs import log_model
 from jobs.paths import Output, packaged
 from jobs.pipeline import Planner, run_model
 from jobs.plan import Digests
 from jobs.progress import Tally, follow
 from jobs.prompts import Shard
+from jobs.runs import Tags, current_run
 from jobs.statistics import COLUMNS, Statistics, per_model
 from jobs.summary import Summary
 
@@ -125,19 +127,23 @@ def _check(job: Job, shards: Sequence[Shard]) -> list[Work]:
 
 
 def _run(job: Job, shards: Sequence[Shard], works: Sequence[Work], console: Console) -> dict[str, Tally]:
-    with cluster.joined() as fixed:
+    run = current_run(job.name)
+    with cluster.joined(job.log_format) as fixed:
         job = job.model_copy(update={"actors": cluster.fit(job.actors, fixed=fixed)})
         if lacking := cluster.shortage(job.actors):
             _say(console, lacking)
-        return {work.model.name: _run_one(job, shards, work, console) for work in works}
+        return {work.model.name: _run_one(job, shards, work, run, console) for work in works}
 
 
-def _run_one(job: Job, shards: Sequence[Shard], work: Work, console: Console) -> Tally:
-    batches = run_model(job, work.model, work.planner, shards, work.tried)
+def _run_one(job: Job, shards: Sequence[Shard], work: Work, run: str, console: Console) -> Tally:
+    tags = Tags(run=run, model=work.model.name)
+    log_model("model begins", tags, pending=work.pending)
+    batches = run_model(job, work.model, work.planner, shards, work.tried, run)
     try:
-        tally = follow(batches, work.model.name, work.pending, console)
+        tally = follow(metrics.watch(batches, tags, work.pending), work.model.name, work.pending, console)
     except RayError as error:
         raise JobFailed(f"model {work.model.name}: {last_line(error)}") from error
+    log_model("model ends", tags, done=tally.done, failed=tally.failed, seconds=tally.seconds)
     if tally.rows != work.pending:
         raise JobFailed(f"model {work.model.name}: {work.pending - tally.rows} rows were lost; run the job again")
     return tally

@@ -1,5 +1,20 @@
 """Settings that every test shares."""
 
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
 import torch
 
 torch.set_num_threads(1)  # one thread rounds the same way on every machine
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a job's output, `out`, and what Prometheus gets to read of it, `metrics.txt`."""
+    folder = tmp_path_factory.mktemp("exported")
+    command = [sys.executable, "-m", "tests.exported", str(folder)]
+    ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stdout
+    return folder

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import ray
 
@@ -64,3 +66,13 @@ def test_a_local_address_is_a_cluster_of_our_own(monkeypatch: pytest.MonkeyPatch
 def test_actors_may_share_a_single_cpu(resources: dict[str, float]) -> None:
     resources["CPU"] = 1.0
     assert fit(Actors(num_cpus=0), fixed=True).num_cpus == 0
+
+
+def test_the_log_format_reaches_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    monkeypatch.setattr(ray, "init", lambda **options: given.update(options))
+    with joined("json"):
+        assert given["logging_config"].encoding == "JSON"
+    with joined():
+        assert given["logging_config"] is None

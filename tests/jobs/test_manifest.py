@@ -24,10 +24,19 @@ def output(request: pytest.FixtureRequest, tmp_path: Path) -> Output:
 
 def test_rows_done_and_failed_go_to_folders_of_their_own(tmp_path: Path) -> None:
     output = Output(url=str(tmp_path))
-    rows = [row("a", steps=4, computed=2), row("b", error="ValueError: no"), row("c", steps=4, computed=3)]
+    audited = {"seconds": 1.0, "baseline_seconds": 2.5}
+    rows = [row("a", steps=4, computed=2, **audited), row("b", error="ValueError: no"), row("c", steps=4, computed=3)]
     (counts,) = write_batch(table(Row, rows), output).to_pylist()
     assert counts.pop("delay") > 0
-    assert counts == {"done": 2, "failed": 1, "steps": 8, "computed": 5}
+    assert counts == {
+        "done": 2,
+        "failed": 1,
+        "steps": 8,
+        "computed": 5,
+        "errors": ["ValueError"],
+        "audited_seconds": 1.0,
+        "baseline_seconds": 2.5,
+    }
     assert pq.read_table(output.manifest).to_pylist() == table(Row, [rows[0], rows[2]]).to_pylist()
     assert pq.read_table(output.failed)["error"].to_pylist() == ["ValueError: no"]
 

@@ -2,7 +2,7 @@ from datetime import datetime, timezone
 
 import pyarrow as pa
 
-from jobs.rows import Made, Row, Sample, schema, table, values
+from jobs.rows import Made, Row, Sample, Written, schema, table, values
 
 NEEDED = (
     "id model prompt negative_prompt seed height width num_frames num_inference_steps guidance_scale uri media_type "
@@ -35,6 +35,10 @@ def made(**changes: object) -> Made:
     return Made(**{**fields, **changes})  # type: ignore[arg-type]
 
 
+def written(**changes: object) -> Written:
+    return Written(**{"done": 0, "failed": 0, "steps": 0, "computed": 0, "delay": 0.0, **changes})  # type: ignore[arg-type]
+
+
 def test_the_manifest_has_the_columns_that_scripts_rely_on() -> None:
     assert set(NEEDED.split()) <= set(schema(Row).names)
 
@@ -50,6 +54,11 @@ def test_types_follow_from_the_dataclass() -> None:
 def test_a_row_survives_arrow() -> None:
     rows = [made(id="a"), made(id="b", pixels=b"\x00\x01", psnr=100.0), made(id="c", error="ValueError: no")]
     assert [Made(**row) for row in table(Made, rows).to_pylist()] == rows
+
+
+def test_counts_survive_arrow() -> None:
+    (counts,) = table(Written, [written(failed=2, errors=("KeyError", "OSError"))]).to_pylist()
+    assert counts["errors"] == ["KeyError", "OSError"]
 
 
 def test_samples_share_a_call_if_its_arguments_are_equal() -> None:
