@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,12 +12,14 @@ from diffusers import DiffusionPipeline
 from diffusers.utils.torch_utils import unwrap_module
 from torch import nn
 
-from teacache.coefficients import Polynomial, find_polynomial
-from teacache.configs import CacheConfig, TeaCacheConfig, Uncached
+from teacache.coefficients import Checkpoint
+from teacache.configs import CacheConfig, RunConfig, ScheduleConfig, TeaCacheConfig, Uncached
 from teacache.errors import AlreadyEnabledError, UnsupportedModelError
 from teacache.hooks import attach, detach, session_of
-from teacache.models import MODELS, Model, model_for
-from teacache.policies import Always, Policy, TeaCache
+from teacache.methods import method_of
+from teacache.models import Model
+from teacache.published import PUBLISHED, Published
+from teacache.registry import MODELS, find_model, model_for
 from teacache.session import Session
 from teacache.statistics import Stats
 from teacache.trajectories import PipelineProgress, Progress, TimestepProgress
@@ -64,16 +65,20 @@ class Cache:
             yield
 
 
-def enable(target: DiffusionPipeline | nn.Module, config: CacheConfig | None = None) -> Cache:
+def enable(target: DiffusionPipeline | nn.Module, config: CacheConfig | None = None, *,
+           model: Model | None = None) -> Cache:  # fmt: skip
     """Turn a cache on, for every denoiser of a pipeline or for one transformer.
 
     On a pipeline nothing else needs to be told: its scheduler says how many steps a run has and where it stands.
+
+    Args:
+        config: `TeaCacheConfig()` if left out.
+        model: the record of a transformer class that teacache does not know.
 
     Raises:
         UnsupportedModelError: teacache does not know the model.
         CoefficientsError: TeaCacheConfig without coefficients, and none are known for the model.
         AlreadyEnabledError: this cache, or one that the denoiser's `enable_cache` turned on, is on already.
-        ValueError: the denoiser's blocks are offloaded in groups already.
     """
     config = TeaCacheConfig() if config is None else config
     denoisers = denoisers_of(target)
@@ -82,10 +87,8 @@ def enable(target: DiffusionPipeline | nn.Module, config: CacheConfig | None = N
             raise AlreadyEnabledError("teacache is enabled already; teacache.disable(...) comes first")
         if getattr(denoiser, "is_cache_enabled", False):
             raise AlreadyEnabledError("a cache of diffusers' own is enabled already; disable_cache() comes first")
-    prepared = [(denoiser, *_prepare(target, denoiser, config)) for denoiser in denoisers]
-    for denoiser, model, session in prepared:
-        attach(denoiser, model, session, timestep="timestep" if model is None else model.timestep)
-    return Cache(config, tuple(session for _, _, session in prepared))
+    ready = [_attach(target, denoiser, config, model) for denoiser in denoisers]
+    return Cache(config, tuple(put_on() for put_on in ready))
 
 
 def disable(target: DiffusionPipeline | nn.Module) -> None:
@@ -125,60 +128,58 @@ def denoisers_of(target: DiffusionPipeline | nn.Module) -> list[nn.Module]:
     return denoisers
 
 
-def _prepare(
-    target: DiffusionPipeline | nn.Module, denoiser: nn.Module, config: CacheConfig
-) -> tuple[Model | None, Session]:
-    name = type(denoiser).__name__
-    if isinstance(config, Uncached):
-        model = next((MODELS[kind.__name__] for kind in type(denoiser).__mro__ if kind.__name__ in MODELS), None)
-        return model, Session(name, progress_of(target, None), Always)
-    model = model_for(denoiser)
-    return model, Session(
-        name, progress_of(target, config), _new_policy(target, denoiser, model, config), order=config.order
+def _attach(target: DiffusionPipeline | nn.Module, denoiser: nn.Module, config: CacheConfig,
+            model: Model | None) -> Callable[[], Session]:  # fmt: skip
+    """Prepares everything that may be refused; what it returns puts the hooks on."""
+    if model is None:
+        model = find_model(denoiser) if isinstance(config, Uncached) else model_for(denoiser)
+    progress = progress_of(target, config)
+    method, indicator = method_of(config, progress, _checkpoint(target, denoiser, model))
+    session = Session(type(denoiser).__name__, progress, method)
+    # Only the published method ends the residual where its authors did: a line through residuals that hold the last
+    # norm would extrapolate its modulation as well, which is known exactly.
+    exit_at = model.published_exit if model is not None and isinstance(config, TeaCacheConfig) else ""
+
+    def put_on() -> Session:
+        attach(denoiser, model, session, indicator=indicator, exit_at=exit_at)
+        return session
+
+    return put_on
+
+
+def _checkpoint(target: DiffusionPipeline | nn.Module, denoiser: nn.Module, model: Model | None) -> Checkpoint:
+    config: Mapping[str, Any] = cast(Mapping[str, Any], getattr(denoiser, "config", {}))
+    loaded_from = config.get("_name_or_path")
+    folders = [Path(loaded_from), Path(loaded_from).parent] if loaded_from else []
+    alone = isinstance(target, nn.Module)
+    if not isinstance(target, nn.Module) and target.name_or_path:
+        folders.append(Path(target.name_or_path))
+    return Checkpoint(
+        transformer=type(denoiser).__name__ if model is None else model.transformer,
+        config=config,
+        pipeline="" if alone else type(target).__name__,
+        denoisers=len(denoisers_of(target)),
+        folders=tuple(folders),
     )
 
 
-def _new_policy(
-    target: DiffusionPipeline | nn.Module, denoiser: nn.Module, model: Model, config: TeaCacheConfig
-) -> Callable[[], Policy]:
-    if config.coefficients is not None:
-        found = Polynomial(coefficients=config.coefficients, fitted_range=config.fitted_range)
-    else:
-        pipeline = "" if isinstance(target, nn.Module) else type(target).__name__
-        found = find_polynomial(
-            _config_of(denoiser),
-            class_name=model.transformer,
-            pipeline=pipeline,
-            folders=_folders(target, denoiser),
-        )
-    return partial(TeaCache, config, found.coefficients, found.fitted_range)
-
-
-def _config_of(denoiser: nn.Module) -> Mapping[str, Any]:
-    config: Any = denoiser.config
-    return cast(Mapping[str, Any], config)
-
-
-def _folders(target: DiffusionPipeline | nn.Module, denoiser: nn.Module) -> list[Path]:
-    """Where the model was loaded from: the transformer's folder, and the pipeline's above it."""
-    loaded_from = _config_of(denoiser).get("_name_or_path")
-    folders = [Path(loaded_from), Path(loaded_from).parent] if loaded_from else []
-    if not isinstance(target, nn.Module) and target.name_or_path:
-        folders.append(Path(target.name_or_path))
-    return folders
-
-
-def progress_of(target: DiffusionPipeline | nn.Module, config: TeaCacheConfig | None) -> Progress:
+def progress_of(target: DiffusionPipeline | nn.Module, config: CacheConfig) -> Progress:
     """How runs through the target's denoisers are told apart."""
-    steps = None if config is None else config.num_inference_steps
-    steps_callback = None if config is None else config.num_inference_steps_callback
-    timestep_callback = None if config is None else config.current_timestep_callback
+    own = RunConfig() if isinstance(config, Uncached) else config
+    steps, steps_callback = own.num_inference_steps, own.num_inference_steps_callback
     if isinstance(target, nn.Module) or getattr(target, "scheduler", None) is None:
-        return TimestepProgress(steps_callback or (lambda: steps), timestep_callback)
-    if (steps, steps_callback, timestep_callback) != (None, None, None):
+        return TimestepProgress(steps_callback or (lambda: steps), own.current_timestep_callback)
+    checked = isinstance(config, ScheduleConfig)
+    if (steps_callback, own.current_timestep_callback) != (None, None) or (steps is not None and not checked):
         warnings.warn(
             "num_inference_steps, num_inference_steps_callback and current_timestep_callback have no effect on a "
             "pipeline, whose scheduler tells; leave them out",
-            stacklevel=3,
+            stacklevel=4,
         )
     return PipelineProgress(lambda: target.scheduler)
+
+
+def published_for(target: DiffusionPipeline | nn.Module) -> tuple[Published, ...]:
+    """The recipes that were published for the target's model class, whatever its checkpoint."""
+    classes = {model_for(denoiser).transformer for denoiser in denoisers_of(target)}
+    return tuple(entry for entry in PUBLISHED if entry.transformer in classes)

@@ -24,11 +24,15 @@ from diffusers import DiffusionPipeline
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from teacache.branches import Method
 from teacache.cache import denoisers_of, progress_of
 from teacache.calibration import Calibration, Target
+from teacache.configs import Uncached
 from teacache.hooks import attach, detach
-from teacache.models import model_for, relative_l1
-from teacache.policies import Decision, Moment
+from teacache.policies import Computed, Decision, Moment
+from teacache.predictors import Extrapolation
+from teacache.registry import model_for
+from teacache.rows import row_norms
 from teacache.session import Session
 
 
@@ -106,7 +110,7 @@ def calibrate(
 class _Recorder:
     """A policy that computes every step and measures how indicator, output and residual changed since the last."""
 
-    skips = False
+    skips = True  # nothing is, but only then is it told what was computed
 
     def __init__(self, pairs: list[Pair], prompt: int) -> None:
         self._pairs = pairs
@@ -116,24 +120,31 @@ class _Recorder:
 
     def decide(self, moment: Moment) -> Decision:
         self._indicator = moment.indicator()
-        return Decision(compute=True)
+        return Decision.uniform(True, moment.ties.size)
 
-    def observe(self, stack_input: Tensor, stack_output: Tensor) -> None:
+    def observe(self, computed: Computed) -> None:
         assert self._indicator is not None
-        now = (self._indicator, stack_output, stack_output - stack_input)
+        now = (self._indicator, computed.stack_input + computed.residual, computed.residual)
         if self._before is not None:
-            changes = [relative_l1(current, previous, dtype=torch.float32).item()
-                       for current, previous in zip(now, self._before, strict=True)]  # fmt: skip
+            changes = [_relative_l1(current, previous) for current, previous in zip(now, self._before, strict=True)]
             self._pairs.append(Pair(prompt=self._prompt, indicator=changes[0], output=changes[1], residual=changes[2]))
         self._before = now
+
+
+def _relative_l1(current: Tensor, previous: Tensor) -> float:
+    """mean|current - previous| / mean|previous|: eq. 4 of the paper, with the earlier step below the line."""
+    above, below = row_norms((current - previous).unsqueeze(0), previous.unsqueeze(0)).flatten().tolist()
+    return float(above / below)
 
 
 def _record(pipe: DiffusionPipeline, denoiser: nn.Module, prompt: int, run: Callable[[], Any]) -> list[Pair]:
     """The pairs of one run of the pipeline, over its guidance branches."""
     pairs: list[Pair] = []
     model = model_for(denoiser)
-    session = Session(model.transformer, progress_of(pipe, None), lambda: _Recorder(pairs, prompt))
-    attach(denoiser, model, session, timestep=model.timestep)
+    method = Method(
+        policy=lambda total: _Recorder(pairs, prompt), predictor=lambda: Extrapolation(0), granularity="sample"
+    )
+    attach(denoiser, model, Session(model.transformer, progress_of(pipe, Uncached()), method))
     try:
         run()
     finally:

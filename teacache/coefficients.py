@@ -1,114 +1,117 @@
-"""Published polynomials, as data: digits, where they come from, and which model they are for."""
+"""Which recipe goes with a model: one's own, the calibration beside its weights, or a published one."""
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from teacache.calibration import CALIBRATION_FILE, Calibration
+from teacache.configs import TeaCacheConfig
 from teacache.errors import CoefficientsError
+from teacache.published import PUBLISHED, Published
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Published:
-    """A polynomial that its authors fitted on one variant of a model."""
+class Recipe:
+    """What `TeaCacheConfig` needs to know beyond its own fields."""
 
-    variant: str
+    coefficients: tuple[float, ...]
+    fitted_range: tuple[float, float] | None = None
+    indicator: str = ""
+    """"" is the model's default."""
+    first: int | float = 1
+    last: bool = True
+
+    def first_steps(self, num_inference_steps: int | None) -> int:
+        """How many steps at the start of a run are always computed."""
+        if isinstance(self.first, int):
+            return self.first
+        return 1 if num_inference_steps is None else max(1, math.ceil(self.first * num_inference_steps))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """What tells one checkpoint of a class from another."""
+
     transformer: str
-    matches: Callable[[Mapping[str, Any], str], bool]
-    """Tells the variant from the transformer's config and the pipeline's class name ("" where there is none)."""
-    coefficients: tuple[float, ...]
-    """Highest degree first."""
-    source: str
-    borrowed_from: str = ""
-    """The variant that the digits were really fitted on, where it is another one."""
+    """The class, as the registry calls it."""
+    config: Mapping[str, Any]
+    pipeline: str = ""
+    """The pipeline's class; "" for a transformer alone."""
+    denoisers: int = 1
+    folders: tuple[Path, ...] = ()
+    """Where it was loaded from, to look for a calibration."""
 
 
-def _is_flux_1(config: Mapping[str, Any]) -> bool:
-    return (config["num_layers"], config["num_single_layers"], config["num_attention_heads"]) == (19, 38, 24)
-
-
-_FLUX_DEV = (4.98651651e02, -2.83781631e02, 5.58554382e01, -3.82021401e00, 2.64230861e-01)
-
-PUBLISHED: tuple[Published, ...] = (
-    Published(
-        variant="FLUX.1-Kontext-dev",
-        transformer="FluxTransformer2DModel",
-        matches=lambda config, pipeline: _is_flux_1(config) and "Kontext" in pipeline,
-        coefficients=(-1.04655119e03, 3.12563399e02, -1.69500694e01, 4.10995971e-01, 3.74537863e-02),
-        source="welltop-cn/ComfyUI-TeaCache, nodes.py",
-    ),
-    Published(
-        variant="FLUX.1-dev",
-        transformer="FluxTransformer2DModel",
-        matches=lambda config, pipeline: (
-            _is_flux_1(config) and config["guidance_embeds"] and config["in_channels"] == 64
-        ),
-        coefficients=_FLUX_DEV,
-        source="ali-vilab/TeaCache, TeaCache4FLUX/teacache_flux.py",
-    ),
-    Published(
-        variant="FLUX.1-Fill, Canny or Depth",
-        transformer="FluxTransformer2DModel",
-        matches=lambda config, pipeline: _is_flux_1(config) and config["guidance_embeds"],
-        coefficients=_FLUX_DEV,
-        source="ali-vilab/TeaCache, TeaCache4FLUX/teacache_flux.py",
-        borrowed_from="FLUX.1-dev",
-    ),
-    Published(
-        variant="FLUX.1-schnell",
-        transformer="FluxTransformer2DModel",
-        matches=lambda config, pipeline: _is_flux_1(config),
-        coefficients=_FLUX_DEV,
-        source="ali-vilab/TeaCache, TeaCache4FLUX/teacache_flux.py",
-        borrowed_from="FLUX.1-dev",
-    ),
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Polynomial:
-    coefficients: tuple[float, ...]
-    fitted_range: tuple[float, float] | None
-
-
-def find_polynomial(config: Mapping[str, Any], *, class_name: str, pipeline: str, folders: list[Path]) -> Polynomial:
-    """The polynomial for a model: the calibration beside its weights if there is one, else the published one.
-
-    Args:
-        config: the transformer's.
-        class_name: the transformer's class, as the registry calls it.
-        pipeline: the pipeline's class name, "" for a transformer alone.
-        folders: where the model was loaded from, to look for a calibration.
+def find_recipe(config: TeaCacheConfig, checkpoint: Checkpoint) -> Recipe:
+    """The recipe that a config asks for, or else the calibration beside the weights, or else what was published.
 
     Raises:
-        CoefficientsError: there is neither, or the calibration beside the weights is of another model.
+        CoefficientsError: there is none, or the calibration beside the weights is of another model.
     """
-    for folder in folders:
+    if config.coefficients is not None:
+        return Recipe(coefficients=config.coefficients, fitted_range=config.fitted_range)
+    if config.published is not None:
+        return _recipe_of(_by_name(config.published, checkpoint))
+    for folder in checkpoint.folders:
         file = folder / CALIBRATION_FILE
         if file.is_file():
-            return _polynomial_of(file, class_name)
-    for published in PUBLISHED:
-        if published.transformer == class_name and published.matches(config, pipeline):
-            if published.borrowed_from:
-                warnings.warn(
-                    f"the polynomial for {published.variant} was fitted on {published.borrowed_from}; "
-                    "teacache.calibrate(pipe, prompts) fits one on the model itself",
-                    stacklevel=2,
-                )
-            return Polynomial(coefficients=published.coefficients, fitted_range=None)
-    raise CoefficientsError(
-        f"no coefficients are published for this {class_name}. Fit them: "
-        "teacache.calibrate(pipe, prompts, num_inference_steps=28).save(folder of the model), "
-        "or give TeaCacheConfig(coefficients=...)"
+            return _calibrated(file, checkpoint.transformer)
+    found = next((entry for entry in PUBLISHED if _matches(entry, checkpoint)), None)
+    if found is None:
+        raise CoefficientsError(
+            f"no coefficients are published for this {checkpoint.transformer}. Fit them: "
+            "teacache.calibrate(pipe, prompts, num_inference_steps=28).save(folder of the model), or "
+            "python -m jobs calibrate job.yaml; or give TeaCacheConfig(coefficients=...); AdaptiveConfig needs none"
+            + _names(checkpoint)
+        )
+    return _recipe_of(found)
+
+
+def _matches(entry: Published, checkpoint: Checkpoint) -> bool:
+    return (
+        entry.transformer == checkpoint.transformer
+        and entry.config is not None
+        and entry.pipeline in checkpoint.pipeline
+        and entry.denoisers in (None, checkpoint.denoisers)
+        and all(name in checkpoint.config and checkpoint.config[name] == value for name, value in entry.config.items())
     )
 
 
-def _polynomial_of(file: Path, class_name: str) -> Polynomial:
+def _by_name(name: str, checkpoint: Checkpoint) -> Published:
+    for entry in PUBLISHED:
+        if (entry.transformer, entry.name) == (checkpoint.transformer, name):
+            return entry
+    raise CoefficientsError(f"no recipe called {name!r} is published for {checkpoint.transformer}{_names(checkpoint)}")
+
+
+def _names(checkpoint: Checkpoint) -> str:
+    names = [entry.name for entry in PUBLISHED if entry.transformer == checkpoint.transformer]
+    return f"; published for this class, to be asked for by name: {', '.join(names)}" if names else ""
+
+
+def _recipe_of(entry: Published) -> Recipe:
+    if entry.borrowed_from:
+        warnings.warn(
+            f"the polynomial for {entry.name} was fitted on {entry.borrowed_from}; "
+            "teacache.calibrate(pipe, prompts) fits one on the model itself",
+            stacklevel=2,
+        )
+    return Recipe(
+        coefficients=entry.coefficients,
+        fitted_range=entry.fitted_range,
+        indicator=entry.indicator,
+        first=entry.first,
+        last=entry.last,
+    )
+
+
+def _calibrated(file: Path, transformer: str) -> Recipe:
     calibration = Calibration.load(file)
-    if calibration.denoiser != class_name:
-        raise CoefficientsError(f"{file} was calibrated on {calibration.denoiser}, this model is a {class_name}")
-    return Polynomial(coefficients=calibration.coefficients, fitted_range=calibration.fitted_range)
+    if calibration.denoiser != transformer:
+        raise CoefficientsError(f"{file} was calibrated on {calibration.denoiser}, this model is a {transformer}")
+    return Recipe(coefficients=calibration.coefficients, fitted_range=calibration.fitted_range)

@@ -1,22 +1,71 @@
-"""What a user asks for: one frozen dataclass per caching method."""
+"""What a user asks for: one frozen dataclass per caching method.
+
+Memory: `order + 1` residuals per guidance branch and sample, each as large as the stack's input. In bfloat16 that is
+4096 tokens x 3072 x 2 bytes = 24 MiB for FLUX at 1024x1024, so 48 MiB at order 1; for HunyuanVideo with 129 frames of
+720x1280 it is 33 x 45 x 80 = 118,800 tokens x 3072 x 2 bytes = 696 MiB, so 1.4 GiB at order 1. `residual_device="cpu"`
+keeps them in the host's memory (each skipped step then waits for `order + 1` copies), `residual_dtype` in fewer bytes.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+
+from teacache.rows import Granularity
+
+ResidualDtype = Literal["float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TeaCacheConfig:
+class RunConfig:
+    """What all methods have in common."""
+
+    granularity: Granularity = "sample"
+    """Whether each sample of a batch decides for itself, so that its result does not depend on its batchmates, or one
+    decision is taken for the whole batch, as in the published code."""
+    residual_dtype: ResidualDtype | None = None
+    """How residuals are kept; None means as the model computes."""
+    residual_device: Literal["cpu"] | None = None
+    """Where residuals are kept; None means where the model computes."""
+    num_inference_steps: int | None = None
+    """How many steps a run has, so that the last one can be forced. A pipeline knows it: leave it out there, except
+    that with a schedule it is checked."""
+    num_inference_steps_callback: Callable[[], int] | None = None
+    """The same, asked at the start of every run."""
+    current_timestep_callback: Callable[[], float] | None = None
+    """Where the run stands, for a denoiser whose `timestep` argument does not tell."""
+
+    def __post_init__(self) -> None:
+        if self.granularity not in get_args(Granularity):
+            raise ValueError(f"granularity must be sample or batch, got {self.granularity!r}")
+        if self.residual_dtype is not None and self.residual_dtype not in get_args(ResidualDtype):
+            raise ValueError(f"residual_dtype must be float32, bfloat16 or float16, got {self.residual_dtype!r}")
+        if self.residual_device not in (None, "cpu"):
+            raise ValueError(f"residual_device must be cpu or left out, got {self.residual_device!r}")
+        if self.num_inference_steps is not None and self.num_inference_steps < 1:
+            raise ValueError(f"num_inference_steps must be >= 1, got {self.num_inference_steps!r}")
+        if self.num_inference_steps is not None and self.num_inference_steps_callback is not None:
+            raise ValueError("give num_inference_steps or num_inference_steps_callback, not both")
+
+    @property
+    def torch_dtype(self) -> torch.dtype | None:
+        dtype: torch.dtype | None = None if self.residual_dtype is None else getattr(torch, self.residual_dtype)
+        return dtype
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeaCacheConfig(RunConfig):
     """TeaCache as published (Liu et al., CVPR 2025, arXiv 2411.19108; repository ali-vilab/TeaCache).
 
     On every denoising step the relative L1 change of the model's indicator since the step before goes through a
     polynomial; the results add up, and the blocks are skipped while the sum stays below `rel_l1_thresh`. A skipped
     step adds the residual (stack output minus stack input) of the last computed step to its own stack input.
-    The first and the last step are always computed. Memory: `order + 1` residuals and one indicator per guidance
-    branch, each as large as the hidden states of the image tokens; for FLUX at 1024x1024 in bfloat16 that is
-    4096 tokens x 3072 x 2 bytes = 24 MiB each.
+    The first and the last step are always computed, where the published recipe for a model does not say otherwise.
+    Reads one small tensor back from the device per step. Keeps one indicator per branch beside the residuals.
 
     Raises:
         ValueError: a field is out of its range.
@@ -25,9 +74,11 @@ class TeaCacheConfig:
     rel_l1_thresh: float = 0.2
     """Skip while the accumulated, rescaled change is below this. 0 computes every step. For FLUX.1-dev 0.25, 0.4 and
     0.6 gave 1.5x, 1.8x and 2.0x (TeaCache4FLUX's README)."""
+    published: str | None = None
+    """The name of a published recipe (`teacache.published_for(pipe)` lists a model's). None: the calibration beside
+    the weights, else the recipe that the model's config tells."""
     coefficients: tuple[float, ...] | None = None
-    """The polynomial, highest degree first as in `numpy.poly1d`. None: found from the model, or from the calibration
-    that lies beside its weights."""
+    """A polynomial of one's own instead, highest degree first as in `numpy.poly1d`."""
     fitted_range: tuple[float, float] | None = None
     """The changes that `coefficients` were fitted on; others are clamped into it. None: not known, no clamping."""
     order: int = 0
@@ -35,17 +86,13 @@ class TeaCacheConfig:
     the demo FLUX was better by about 10 dB at the same decisions (`python -m tests.benchmarks.fidelity`)."""
     strict: bool = False
     """True accumulates the raw polynomial as the original code does, in the model's own precision and without the two
-    safeguards: no clamping at zero and into `fitted_range`, no `max_consecutive_skips`."""
+    safeguards: no clamping at zero and into `fitted_range`, no `max_consecutive_skips`. Together with
+    `granularity="batch"` the decisions are the original code's."""
     max_consecutive_skips: int = 8
     """Compute after so many skipped steps in a row, whatever the polynomial says."""
-    num_inference_steps: int | None = None
-    """How many steps a run has, so that the last one can be forced. A pipeline knows it: leave it out there."""
-    num_inference_steps_callback: Callable[[], int] | None = None
-    """The same, asked at the start of every run."""
-    current_timestep_callback: Callable[[], float] | None = None
-    """Where the run stands, for a denoiser whose `timestep` argument does not tell."""
 
     def __post_init__(self) -> None:
+        RunConfig.__post_init__(self)
         if not self.rel_l1_thresh >= 0:
             raise ValueError(f"rel_l1_thresh must be >= 0, got {self.rel_l1_thresh!r}")
         if self.coefficients is not None:
@@ -59,14 +106,67 @@ class TeaCacheConfig:
                 raise ValueError(f"fitted_range must be (low, high) with low < high, got {self.fitted_range!r}")
         if self.fitted_range is not None and self.coefficients is None:
             raise ValueError("fitted_range goes with coefficients; without them the model's own range is used")
+        if self.published is not None and self.coefficients is not None:
+            raise ValueError("give published or coefficients, not both")
         if self.order not in (0, 1):
             raise ValueError(f"order must be 0 or 1, got {self.order!r}")
         if self.max_consecutive_skips < 1:
             raise ValueError(f"max_consecutive_skips must be >= 1, got {self.max_consecutive_skips!r}")
-        if self.num_inference_steps is not None and self.num_inference_steps < 1:
-            raise ValueError(f"num_inference_steps must be >= 1, got {self.num_inference_steps!r}")
-        if self.num_inference_steps is not None and self.num_inference_steps_callback is not None:
-            raise ValueError("give num_inference_steps or num_inference_steps_callback, not both")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdaptiveConfig(RunConfig):
+    """Error-controlled extrapolation; needs no coefficients and no calibration, and works for every model.
+
+    A skipped step uses the line through the residuals of the last two computed steps. Every computed step shows how
+    wrong that line would have been there; from it the error of the coming steps is predicted, and they are skipped
+    while the sum of their predicted errors stays within `tolerance`. The first three steps and the last are always
+    computed. On a pipeline the errors are weighted by how much the scheduler lets each step move the sample. Reads one
+    small tensor back from the device per computed step, and none on a skipped one. Residuals: two (order 1).
+
+    Raises:
+        ValueError: a field is out of its range.
+    """
+
+    tolerance: float = 0.05
+    """The sum of predicted relative errors that a stretch of skipped steps may reach. 0 computes every step."""
+    max_consecutive_skips: int = 6
+
+    order = 1
+
+    def __post_init__(self) -> None:
+        RunConfig.__post_init__(self)
+        if not self.tolerance >= 0:
+            raise ValueError(f"tolerance must be >= 0, got {self.tolerance!r}")
+        if self.max_consecutive_skips < 1:
+            raise ValueError(f"max_consecutive_skips must be >= 1, got {self.max_consecutive_skips!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleConfig(RunConfig):
+    """A fixed list of computed steps, by hand or from a calibration; works for every model.
+
+    Nothing is decided while the model runs and nothing is read back from the device. Steps are those of the
+    scheduler, from 0: an img2img run that starts at step 10 computes step 10, as there is no residual yet, and then
+    those of the list.
+
+    Raises:
+        ValueError: a field is out of its range.
+    """
+
+    steps: tuple[int, ...]
+    """The computed steps. 0 belongs to them, and usually the last one."""
+    order: int = 1
+
+    def __post_init__(self) -> None:
+        RunConfig.__post_init__(self)
+        object.__setattr__(self, "steps", tuple(int(step) for step in self.steps))
+        if not self.steps or self.steps[0] != 0 or list(self.steps) != sorted(set(self.steps)):
+            raise ValueError(f"steps must be a growing list of step numbers that starts with 0, got {self.steps!r}")
+        if self.num_inference_steps is not None and self.steps[-1] >= self.num_inference_steps:
+            raise ValueError(f"steps end with {self.steps[-1]}, beyond num_inference_steps {self.num_inference_steps}")
+        if self.order not in (0, 1):
+            raise ValueError(f"order must be 0 or 1, got {self.order!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,4 +174,4 @@ class Uncached:
     """Compute every step: statistics of an uncached run, measured exactly as those of a cached one."""
 
 
-CacheConfig = TeaCacheConfig | Uncached
+CacheConfig = TeaCacheConfig | AdaptiveConfig | ScheduleConfig | Uncached

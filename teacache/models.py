@@ -1,24 +1,19 @@
-"""What differs between models: where the block stack is, what the indicator is, which polynomials were published.
+"""What differs between models: where the block stack is, what its blocks take and give, what the indicator is.
 
-Adding a model means adding one record to `MODELS`; its published polynomials stand in `coefficients.py`.
+`registry.py` holds a record for every known class, `published.py` the polynomials that were published.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-import torch
-from torch import Tensor, nn
-
-from teacache.errors import UnsupportedModelError
-
-Indicator = Callable[[Any, "Arguments"], Tensor]
+from torch import Tensor
 
 
 class Arguments:
-    """The arguments of one call to a block, by name, however they were passed."""
+    """The arguments of one call, by name, however they were passed."""
 
     __slots__ = ("_args", "_kwargs", "_names")
 
@@ -31,6 +26,23 @@ class Arguments:
         if name not in self._names or self._names.index(name) >= len(self._args):
             raise ValueError(f"the call has no argument {name}; it takes {', '.join(self._names)}")
         return self._args[self._names.index(name)]
+
+    def get(self, name: str) -> Any:
+        """The argument, or None where it was left out."""
+        try:
+            return self[name]
+        except ValueError:
+            return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Indicator:
+    """TeaCache's signal: the output of a submodule that runs before the blocks, or something of the first block's."""
+
+    of_block: Callable[[Any, Arguments], Tensor] | None = None
+    """From the first block and its arguments; (rows, ...)."""
+    module: str = ""
+    """The submodule whose output it is, where the first block does not see it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,54 +57,36 @@ class Blocks:
 class Model:
     """How to cache one transformer class.
 
-    The residual is that of `hidden_states`: what the last block returns minus what the first one takes in.
+    The residual is that of the hidden states: what the last block returns minus what the first one takes in.
     """
 
     transformer: str
     stack: tuple[Blocks, ...]
     """The block lists, in the order of execution."""
-    indicator: Indicator
-    """TeaCache's signal, from the first block and its arguments."""
+    indicators: Mapping[str, Indicator] = field(default_factory=dict)
+    """By name, the default first."""
+    hidden_states: str = "hidden_states"
+    """The argument of the blocks that carries the image or video tokens."""
+    tokens: Literal["all", "first", "last"] = "all"
+    """Which of the last block's tokens are those that the first one took in, where text has joined them on the way."""
+    mask: str = ""
+    """The argument of the first block that marks tokens that count, (rows, tokens), where a batch is padded."""
+    shared: tuple[str, ...] = ("image_rotary_emb",)
+    """Arguments of the blocks that hold no rows of the batch, though their first dimension may look like it."""
+    repeated: tuple[str, ...] = ()
+    """Arguments of the blocks that may hold the batch several times."""
+    published_exit: str = ""
+    """The submodule before which the published residual ends, where that is not the last block."""
+    idle: tuple[str, ...] = ()
+    """Submodules that the model calls between its blocks and whose output is in the residual already."""
     timestep: str = "timestep"
     """The argument of the transformer's forward that tells where the run stands."""
+    latents: str = "hidden_states"
+    """The argument of the transformer's forward that holds the noisy latents."""
+    pipelines: tuple[str, ...] = ()
+    """The pipeline classes that the tests run it in."""
 
-
-def modulated_input(block: Any, arguments: Arguments) -> Tensor:
-    """The first block's input after its adaptive layer norm (ali-vilab/TeaCache, TeaCache4FLUX/teacache_flux.py)."""
-    modulated: Tensor = block.norm1(arguments["hidden_states"], emb=arguments["temb"])[0]
-    return modulated
-
-
-MODELS: Mapping[str, Model] = {
-    model.transformer: model
-    for model in (
-        Model(
-            transformer="FluxTransformer2DModel",
-            stack=(
-                Blocks(name="transformer_blocks", returns=("encoder_hidden_states", "hidden_states")),
-                Blocks(name="single_transformer_blocks", returns=("encoder_hidden_states", "hidden_states")),
-            ),
-            indicator=modulated_input,
-        ),
-    )
-}
-
-
-def model_for(transformer: nn.Module) -> Model:
-    """The record of a transformer, by the name of its class or of a class that it derives from.
-
-    Raises:
-        UnsupportedModelError: there is none.
-    """
-    for kind in type(transformer).__mro__:
-        if kind.__name__ in MODELS:
-            return MODELS[kind.__name__]
-    known = ", ".join(sorted(MODELS))
-    raise UnsupportedModelError(
-        f"teacache does not know {type(transformer).__name__}. Known: {known}. A record in teacache/models.py adds one."
-    )
-
-
-def relative_l1(current: Tensor, previous: Tensor, *, dtype: torch.dtype | None = None) -> Tensor:
-    """mean|current - previous| / mean|previous|: eq. 4 of the paper, with the earlier step below the line."""
-    return (current - previous).abs_().mean(dtype=dtype) / previous.abs().mean(dtype=dtype)
+    @property
+    def indicator(self) -> str:
+        """The name of the default indicator."""
+        return next(iter(self.indicators), "")

@@ -1,36 +1,61 @@
-"""When is the block stack computed? One policy object per guidance branch of a run."""
+"""When is the block stack computed? One policy object per guidance branch of a run; it decides for every row."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from teacache.configs import TeaCacheConfig
-from teacache.models import relative_l1
+from teacache.coefficients import Recipe
+from teacache.configs import AdaptiveConfig, ScheduleConfig, TeaCacheConfig
+from teacache.rows import Selection, Ties, row_norms
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
     """What a policy may look at before a step."""
 
+    step: int
+    """The number of the step in the run, from 0."""
+    ties: Ties
     can_skip: bool
     """Whether there is a residual to stand in for the stack."""
     last: bool
     """Whether this is known to be the run's last step."""
     indicator: Callable[[], Tensor]
-    """Evaluates the model's indicator; only a policy that needs it pays for it."""
+    """Evaluates the model's indicator, (rows, ...); only a policy that needs it pays for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """What a policy may look at after some rows were computed."""
+
+    step: int
+    ties: Ties
+    rows: Selection
+    stack_input: Tensor
+    residual: Tensor
+    predict: Callable[[], Tensor]
+    """The residual that would have stood in."""
+    mask: Tensor | None
+    """(rows, tokens), True for tokens that count; None where all do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    compute: bool
-    distance: float | None = None
-    """The indicator's relative L1 change, where the policy measured it."""
+    """Row by row."""
+
+    compute: tuple[bool, ...]
+    distances: tuple[float | None, ...]
+    """What the policy measured; None where nothing was."""
+
+    @classmethod
+    def uniform(cls, compute: bool, size: int) -> Decision:
+        return cls((compute,) * size, (None,) * size)
 
 
 class Policy(Protocol):
@@ -43,8 +68,8 @@ class Policy(Protocol):
         """Called once per step, computed or not, in order."""
         ...
 
-    def observe(self, stack_input: Tensor, stack_output: Tensor) -> None:
-        """Called after every computed step."""
+    def observe(self, computed: Computed) -> None:
+        """Called after every step on which something was computed."""
         ...
 
 
@@ -54,9 +79,9 @@ class Always:
     skips = False
 
     def decide(self, moment: Moment) -> Decision:
-        return Decision(compute=True)
+        return Decision.uniform(True, moment.ties.size)
 
-    def observe(self, stack_input: Tensor, stack_output: Tensor) -> None:
+    def observe(self, computed: Computed) -> None:
         pass
 
 
@@ -69,34 +94,49 @@ class TeaCache:
 
     skips = True
 
-    def __init__(self, config: TeaCacheConfig, coefficients: tuple[float, ...],
-                 fitted_range: tuple[float, float] | None) -> None:  # fmt: skip
+    def __init__(self, config: TeaCacheConfig, recipe: Recipe, total: int | None = None) -> None:
+        """
+        Args:
+            total: how many steps the run has, where that is known.
+        """
         self._config = config
-        self._coefficients = coefficients
-        self._range = fitted_range or (0.0, math.inf)
+        self._coefficients = recipe.coefficients
+        self._range = recipe.fitted_range or (0.0, math.inf)
+        self._first, self._last = recipe.first_steps(total), recipe.last
         self._previous: Tensor | None = None
-        self._accumulated = 0.0
-        self._skips = 0
+        self._accumulated: list[float] = []
+        self._skips: list[int] = []
+        self._seen = 0
 
     def decide(self, moment: Moment) -> Decision:
-        indicator = moment.indicator()
-        distance = None
-        compute = True
-        if self._previous is not None and moment.can_skip and not moment.last:
-            dtype = None if self._config.strict else torch.float32
-            distance = relative_l1(indicator, self._previous, dtype=dtype).item()
-            self._accumulated += self._rescaled(distance)
-            compute = not self._accumulated < self._config.rel_l1_thresh or self._config.rel_l1_thresh == 0
-            if not self._config.strict:
-                compute = compute or self._skips >= self._config.max_consecutive_skips
-        self._previous = indicator
-        self._skips = 0 if compute else self._skips + 1
-        if compute:
-            self._accumulated = 0.0
-        return Decision(compute=compute, distance=distance)
+        indicator, size = moment.indicator(), moment.ties.size
+        forced = self._seen < self._first or not moment.can_skip or (moment.last and self._last)
+        self._seen += 1
+        previous, self._previous = self._previous, indicator
+        if forced or previous is None:
+            self._accumulated, self._skips = [0.0] * size, [0] * size
+            return Decision.uniform(True, size)
+        distances = moment.ties.ratios(self._changes(indicator, previous), range(size))
+        compute = tuple(self._crosses(row, distance) for row, distance in enumerate(distances))
+        for row, computes in enumerate(compute):
+            self._skips[row] = 0 if computes else self._skips[row] + 1
+            self._accumulated[row] = 0.0 if computes else self._accumulated[row]
+        return Decision(compute, tuple(distances))
 
-    def observe(self, stack_input: Tensor, stack_output: Tensor) -> None:
+    def observe(self, computed: Computed) -> None:
         pass
+
+    def _changes(self, indicator: Tensor, previous: Tensor) -> Tensor:
+        """eq. 4 of the paper, with the earlier step below the line: shape (2, rows)."""
+        dtype = None if self._config.strict else torch.float32
+        if self._config.granularity == "batch":
+            indicator, previous = indicator.unsqueeze(0), previous.unsqueeze(0)
+        return row_norms(indicator - previous, previous, dtype=dtype)
+
+    def _crosses(self, row: int, distance: float) -> bool:
+        self._accumulated[row] += self._rescaled(distance)
+        crosses = not self._accumulated[row] < self._config.rel_l1_thresh or self._config.rel_l1_thresh == 0
+        return crosses or (not self._config.strict and self._skips[row] >= self._config.max_consecutive_skips)
 
     def _rescaled(self, distance: float) -> float:
         if self._config.strict:
@@ -104,6 +144,77 @@ class TeaCache:
         low, high = self._range
         value = polynomial(self._coefficients, distance if math.isnan(distance) else min(max(distance, low), high))
         return math.inf if math.isnan(value) else max(0.0, value)  # max() would hide it and freeze the picture
+
+
+class Adaptive:
+    """Error control, as in the solvers of ordinary differential equations.
+
+    A computed step tells for free how wrong the line through the two residuals before it would have been; an error
+    of a line grows with the product of the distances from its two nodes, so it gives the residual's curvature. The
+    next computed step is then chosen at once: as many are skipped as keep the sum of the predicted errors, each times
+    the scheduler's sensitivity at its step, within the tolerance.
+    """
+
+    skips = True
+
+    def __init__(self, config: AdaptiveConfig, weights: Sequence[float] = ()) -> None:
+        """
+        Args:
+            weights: how much an error at each step counts; 1 for those beyond the end.
+        """
+        self._config = config
+        self._weights = weights
+        self._computed: list[list[int]] = []
+        self._due: list[int] = []
+        """Row by row, the next step to compute."""
+
+    def decide(self, moment: Moment) -> Decision:
+        size = moment.ties.size
+        if not self._due or not moment.can_skip:
+            self._computed, self._due = [[] for _ in range(size)], [moment.step] * size
+        compute = tuple(moment.last or moment.step >= due for due in self._due)
+        return Decision(compute, (None,) * size)
+
+    def observe(self, computed: Computed) -> None:
+        step, rows = computed.step, computed.rows.rows
+        for row in rows:
+            self._due[row] = step + 1
+        if all(len(self._computed[row]) >= 2 for row in rows):
+            norms = row_norms(
+                computed.predict() - computed.residual, computed.stack_input + computed.residual, mask=computed.mask
+            )
+            for row, error in zip(rows, computed.ties.ratios(norms, rows), strict=True):
+                older, newer = self._computed[row]
+                self._due[row] = self._next(step, newer, error / ((step - older) * (step - newer)))
+        for row in rows:
+            self._computed[row] = [*self._computed[row][-1:], step]
+
+    def _next(self, step: int, node: int, curvature: float) -> int:
+        """The step to compute after `step`, whose line goes through `node` as well."""
+        total = 0.0
+        for ahead in range(step + 1, step + 1 + self._config.max_consecutive_skips):
+            total += curvature * (ahead - step) * (ahead - node) * self._weight(ahead)
+            if not total <= self._config.tolerance:
+                return ahead
+        return step + 1 + self._config.max_consecutive_skips
+
+    def _weight(self, step: int) -> float:
+        return self._weights[step] if step < len(self._weights) else 1.0
+
+
+class Schedule:
+    """Computes the steps of a list."""
+
+    skips = True
+
+    def __init__(self, config: ScheduleConfig) -> None:
+        self._steps = frozenset(config.steps)
+
+    def decide(self, moment: Moment) -> Decision:
+        return Decision.uniform(not moment.can_skip or moment.step in self._steps, moment.ties.size)
+
+    def observe(self, computed: Computed) -> None:
+        pass
 
 
 def polynomial(coefficients: tuple[float, ...], x: float) -> float:

@@ -2,44 +2,87 @@
 
 from __future__ import annotations
 
-from collections import deque
+from typing import NamedTuple
 
+import torch
 from torch import Tensor
+
+from teacache.rows import Selection
+
+
+class Kind(NamedTuple):
+    """What residuals must have in common to be used together."""
+
+    shape: torch.Size
+    dtype: torch.dtype
+    device: torch.device
 
 
 class Extrapolation:
-    """The polynomial in the step number through the last `order + 1` residuals.
+    """The line in the step number through a row's last two residuals (order 1), or its last residual (order 0).
 
-    Order 0 is the last residual again, as TeaCache was published; order 1 is the line through the last two. With fewer
-    residuals than that the order is lower. Memory: `order + 1` residuals, each as large as the stack's input.
+    Order 0 is TeaCache as published. While a row has one residual only, order 1 reuses it as well. Memory: `order + 1`
+    residuals, each as large as the stack's input, in `dtype` and on `device` where those are given.
     """
 
-    def __init__(self, order: int) -> None:
-        self._known: deque[tuple[int, Tensor]] = deque(maxlen=order + 1)
+    def __init__(self, order: int, *, dtype: torch.dtype | None = None, device: str | None = None) -> None:
+        self._order = order
+        self._dtype, self._device = dtype, device
+        self._residuals: list[Tensor] = []
+        self._steps: list[list[int | None]] = []
+        """Newest first, as the residuals: the step that each row comes from."""
+        self._like: Kind | None = None
 
-    def keep(self, step: int, residual: Tensor) -> None:
-        """Remember what a computed step added to its input; residuals of another shape or device are forgotten."""
-        if self._known and not _alike(self._known[-1][1], residual):
-            self._known.clear()
-        self._known.append((step, residual))
+    def keep(self, step: int, residual: Tensor, rows: Selection) -> None:
+        """Remember what a computed step added to its input, for the rows that were computed.
+
+        Residuals of the whole batch may be of another shape, type or device than the ones before, which then go.
+        """
+        if rows.all and self._like != _kind(residual):
+            self._residuals, self._steps, self._like = [], [], _kind(residual)
+        stored = residual.to(device=self._device, dtype=self._dtype)
+        if rows.all:
+            self._residuals = [stored, *self._residuals][: self._order + 1]
+            steps: list[int | None] = [step] * rows.size
+            self._steps = [steps, *self._steps][: self._order + 1]
+            return
+        if len(self._residuals) <= self._order:
+            self._residuals.append(self._residuals[-1].clone())
+            self._steps.append([None] * rows.size)
+        for level in range(self._order, 0, -1):
+            rows.put_(self._residuals[level], rows.take(self._residuals[level - 1]))
+        rows.put_(self._residuals[0], stored)
+        for row in rows.rows:
+            for level in range(self._order, 0, -1):
+                self._steps[level][row] = self._steps[level - 1][row]
+            self._steps[0][row] = step
 
     def can_stand_in(self, stack_input: Tensor) -> bool:
-        return bool(self._known) and _alike(self._known[-1][1], stack_input)
+        """Whether there is a residual for every row of an input like this one."""
+        return bool(self._residuals) and self._like == _kind(stack_input)
 
-    def predict(self, step: int) -> Tensor:
-        """The residual of `step`, by Lagrange's formula."""
-        nodes = [node for node, _ in self._known]
-        prediction: Tensor | None = None
-        for node, residual in self._known:
-            weight = 1.0
-            for other in nodes:
-                if other != node:
-                    weight *= (step - other) / (node - other)
-            term = residual if weight == 1.0 else residual * weight
-            prediction = term if prediction is None else prediction + term
-        assert prediction is not None, "nothing to extrapolate from"
-        return prediction
+    def predict(self, step: int, rows: Selection) -> Tensor:
+        """The residual of `step`, for some rows."""
+        newest = self._ready(rows.take(self._residuals[0]))
+        reaches = [self._reach(step, row) for row in rows.rows]
+        if not any(reaches):
+            return newest
+        older = self._ready(rows.take(self._residuals[1]))
+        if len(set(reaches)) == 1:
+            return torch.lerp(older, newest, 1.0 + reaches[0])
+        weights = torch.tensor(reaches, device=newest.device, dtype=newest.dtype) + 1.0
+        return torch.lerp(older, newest, weights.reshape(-1, *[1] * (newest.ndim - 1)))
+
+    def _reach(self, step: int, row: int) -> float:
+        """How far beyond the last two residuals of a row a step lies, in units of their distance."""
+        newest, older = self._steps[0][row], self._steps[-1][row] if len(self._steps) > 1 else None
+        assert newest is not None
+        return 0.0 if older is None else (step - newest) / (newest - older)
+
+    def _ready(self, residual: Tensor) -> Tensor:
+        assert self._like is not None
+        return residual.to(device=self._like.device, dtype=self._like.dtype)
 
 
-def _alike(one: Tensor, other: Tensor) -> bool:
-    return (one.shape, one.dtype, one.device) == (other.shape, other.dtype, other.device)
+def _kind(tensor: Tensor) -> Kind:
+    return Kind(tensor.shape, tensor.dtype, tensor.device)

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from teacache.policies import Always, Decision, Policy
-from teacache.predictors import Extrapolation
+from teacache.branches import UNCACHED, Branch, Method, Run, StackInput
+from teacache.rows import Selection
 from teacache.statistics import Stats
-from teacache.trajectories import Branch, Progress, Run
+from teacache.trajectories import Place, Progress
 
 MAX_BRANCHES = 4
 """More calls than this at one step, without contexts to tell them apart, are runs of one step each."""
@@ -21,32 +21,56 @@ MAX_BRANCHES = 4
 class Call:
     """One call to the denoiser's forward, from its start to its end."""
 
-    __slots__ = ("branch", "compute", "entered", "last", "stack_input")
+    __slots__ = ("_place", "_stack", "branch", "entered", "rows")
 
-    def __init__(self, branch: Branch, *, last: bool) -> None:
+    def __init__(self, branch: Branch, place: Place) -> None:
         self.branch = branch
-        self.last = last
+        self._place = place
+        self._stack: StackInput | None = None
         self.entered = False
-        self.compute = True
-        self.stack_input: Tensor | None = None
+        self.rows = Selection((), 0)
+        """The rows whose blocks are computed in this call."""
 
-    def enter_stack(self, stack_input: Tensor, indicator: Callable[[], Tensor]) -> bool:
-        """The first block is about to run: decide. Returns whether the blocks are computed in this call."""
+    def enter_stack(self, stack: StackInput) -> None:
+        """The first block is about to run: decide."""
         self.entered = True
         self.branch.block_time.start()
-        self.stack_input = stack_input
-        self.compute = self.branch.decide(stack_input, self.last, indicator)
-        return self.compute
+        self._stack = stack
+        self.rows = self.branch.decide(stack, self._place)
 
-    def leave_stack(self, stack_output: Tensor | None) -> Tensor:
-        """The last block has run, or was skipped (`None`). Returns the stack's output."""
-        assert self.stack_input is not None
-        output = self.branch.stand_in(self.stack_input) if stack_output is None else stack_output
-        if stack_output is not None:
-            self.branch.keep(self.stack_input, stack_output)
-        self.stack_input = None
+    @property
+    def stack_length(self) -> int:
+        """How many tokens went into the stack."""
+        assert self._stack is not None
+        return self._stack.hidden_states.shape[1]
+
+    def leave_stack(self, output: Tensor) -> Tensor:
+        """The stack has been gone through. Returns its output, in which skipped rows are made up."""
+        stack, self._stack = self._stack, None
+        if stack is None:
+            return output
+        self.branch.keep(stack, output, self.rows)
+        rest = self.rows.rest
+        if rest.rows:
+            output = rest.put(output, self.branch.stand_in(stack, rest))
         self.branch.block_time.stop()
         return output
+
+    def end(self) -> None:
+        """The denoiser's forward is over.
+
+        Raises:
+            RuntimeError: rows were skipped and nothing has stood in for them.
+        """
+        if not self.entered:
+            self.branch.computed()
+        elif self._stack is not None:  # the model did not call its last block, as with SD3's skip_layers
+            self.branch.block_time.stop()
+            if not self.rows.all:
+                raise RuntimeError("blocks were skipped, but the model did not come to the end of its stack")
+        self.branch.forward_time.stop()
+        if self._place.last:
+            self.branch.release()
 
 
 class Session:
@@ -56,11 +80,10 @@ class Session:
     when the next one starts or the statistics are asked for. A run that stopped before its known end never counts.
     """
 
-    def __init__(self, denoiser: str, progress: Progress, new_policy: Callable[[], Policy], *, order: int = 0) -> None:
+    def __init__(self, denoiser: str, progress: Progress, method: Method) -> None:
         self._denoiser = denoiser
         self._progress = progress
-        self._new_policy = new_policy
-        self._order = order
+        self._method = method
         self._finished = Stats()
         self._run: Run | None = None
         self._paused = False
@@ -72,11 +95,12 @@ class Session:
         if self.call is not None:  # the last one never came to its end
             self.discard()
         run = self._place(timestep, context)
+        assert run.place is not None
         name = run.name_branch(context)
         run.called.append(name if context is None else context)
         if name not in run.branches:
-            run.branches[name] = Branch(*self._new_state(), name, device)
-        self.call = Call(run.branches[name], last=run.last_step)
+            run.branches[name] = Branch(name, run.method, run.place.total, device)
+        self.call = Call(run.branches[name], run.place)
         self.call.branch.forward_time.start()
 
     def end(self, *, failed: bool) -> None:
@@ -85,11 +109,7 @@ class Session:
         if failed or call is None:
             self.discard()
             return
-        call.branch.forward_time.stop()
-        if not call.entered:
-            call.branch.decisions.append(Decision(compute=True))
-        if call.last:  # only the record is needed now, not the residuals
-            call.branch.restart(Always(), Extrapolation(0))
+        call.end()
 
     def _place(self, timestep: Callable[[], Any], context: str | None) -> Run:
         """The run that a call belongs to, with its step brought up to date."""
@@ -98,19 +118,16 @@ class Session:
         place = self._progress.place(timestep, repeats=crowded)
         if place.starts or run is None:
             self._close()
-            run = self._run = Run()
+            run = self._run = Run(UNCACHED if self._paused else self._method)
         if place.moves:
             if run.num_steps == 1 and len(run.called) > 1 and context is None and not self._progress.exact:
                 # Was the first call at that step a run that was given up? Then branch "0" holds what it left.
                 for branch in run.branches.values():
-                    branch.restart(*self._new_state())
+                    branch.restart()
             run.called.clear()
             run.num_steps += 1
-        run.last_step = place.last
+        run.place = place
         return run
-
-    def _new_state(self) -> tuple[Policy, Extrapolation]:
-        return Always() if self._paused else self._new_policy(), Extrapolation(self._order)
 
     def finish(self) -> None:
         """The run in hand is over: count it, unless it is known to have stopped before its end."""

@@ -15,23 +15,28 @@ class CallStats:
     """The transformer's class name."""
     branch: str
     """The pipeline's cache_context, or the ordinal of the call at its timestep ("0", "1") where it enters none."""
-    batch_size: int
-    computed: tuple[bool, ...]
-    """Step by step: were the blocks computed?"""
-    distances: tuple[float | None, ...]
-    """Step by step: the indicator's relative L1 change, None where none was measured (forced steps)."""
+    computed: tuple[tuple[bool, ...], ...]
+    """Sample by sample, step by step: were the blocks computed?"""
+    distances: tuple[tuple[float | None, ...], ...]
+    """Sample by sample, step by step: the indicator's relative L1 change, None where none was measured."""
     block_seconds: float
     """Seconds between the first block's start and the last one's end, over all steps."""
     seconds: float
     """Seconds in the denoiser's forward, over all steps."""
 
     @property
-    def steps(self) -> int:
+    def batch_size(self) -> int:
+        """Samples; the two halves of guidance in one batch are one sample."""
         return len(self.computed)
 
     @property
+    def steps(self) -> int:
+        """Steps of all samples."""
+        return sum(map(len, self.computed))
+
+    @property
     def skipped(self) -> int:
-        return self.steps - sum(self.computed)
+        return self.steps - sum(map(sum, self.computed))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,17 +47,17 @@ class Stats:
 
     @property
     def steps(self) -> int:
-        """Denoiser calls, over all guidance branches."""
+        """Denoiser steps, over all samples and guidance branches."""
         return sum(call.steps for call in self.calls)
 
     @property
     def computed(self) -> int:
-        """Denoiser calls whose blocks ran."""
-        return sum(sum(call.computed) for call in self.calls)
+        """Those of them whose blocks ran."""
+        return self.steps - self.skipped
 
     @property
     def skipped(self) -> int:
-        return self.steps - self.computed
+        return sum(call.skipped for call in self.calls)
 
     @property
     def seconds(self) -> float:
@@ -74,6 +79,6 @@ class Stats:
     def from_dict(cls, data: Mapping[str, Any]) -> Stats:
         calls = []
         for call in data["calls"]:
-            lists = {"computed": tuple(call["computed"]), "distances": tuple(call["distances"])}
+            lists = {name: tuple(map(tuple, call[name])) for name in ("computed", "distances")}
             calls.append(CallStats(**{**call, **lists}))
         return cls(calls=tuple(calls))

@@ -8,18 +8,14 @@ is the pipeline's `cache_context` where it enters one, otherwise the ordinal of 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from teacache.policies import Decision, Moment, Policy
-from teacache.predictors import Extrapolation
-from teacache.statistics import CallStats
-from teacache.timing import Stopwatch
+from teacache.sensitivity import sensitivities
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +26,15 @@ class Place:
     """The call belongs to a new run."""
     moves: bool
     """The call belongs to a new step."""
-    last: bool
-    """The step is known to be the run's last."""
+    step: int
+    """The number of the step in the run, from 0: the scheduler's index where it keeps one."""
+    total: int | None
+    """How many steps the run has, where that is known."""
+
+    @property
+    def last(self) -> bool:
+        """Whether the step is known to be the run's last."""
+        return self.total is not None and self.step == self.total - 1
 
 
 class Progress(Protocol):
@@ -63,6 +66,10 @@ class Progress(Protocol):
         """Whether the run is known to have gone through all its steps, be it with another denoiser."""
         ...
 
+    def sensitivities(self) -> tuple[float, ...]:
+        """How much each step of the run in hand moves the sample, 1 on average; empty where nothing is known."""
+        ...
+
 
 class TimestepProgress:
     """Follows the value of the timestep; one number is read back from the device at every call.
@@ -92,15 +99,18 @@ class TimestepProgress:
         over = self._total is not None and self._step >= self._total - 1 and (moves or self._total == 1)
         if before is None or over or (value - before) * self._direction < 0 or (repeats and not moves):
             self._value, self._direction, self._step, self._total = value, 0.0, 0, self._num_inference_steps()
-            return Place(starts=True, moves=True, last=self._total == 1)
+            return Place(starts=True, moves=True, step=0, total=self._total)
         if moves:
             self._step += 1
             self._direction = self._direction or value - before
             self._value = value
-        return Place(starts=False, moves=moves, last=self._total is not None and self._step == self._total - 1)
+        return Place(starts=False, moves=moves, step=self._step, total=self._total)
 
     def forget(self) -> None:
         self._value = None
+
+    def sensitivities(self) -> tuple[float, ...]:
+        return ()
 
     @property
     def knows_end(self) -> bool:
@@ -142,7 +152,7 @@ class PipelineProgress:
         elif repeats and _first_value(timestep()) != _first_value(self._timestep):
             self._foreign = True
             return self._by_value.place(timestep, repeats=repeats)
-        return Place(starts=starts, moves=moves, last=index == len(scheduler.timesteps) - 1)
+        return Place(starts=starts, moves=moves, step=index, total=len(scheduler.timesteps))
 
     def forget(self) -> None:
         self._forgotten = True
@@ -163,81 +173,9 @@ class PipelineProgress:
         timesteps = self._timesteps
         return timesteps is not None and timesteps is scheduler.timesteps and (index or 0) >= len(timesteps)
 
+    def sensitivities(self) -> tuple[float, ...]:
+        return () if self._foreign else sensitivities(self._scheduler_of())
+
 
 def _first_value(timestep: Any) -> float:
     return float(timestep.flatten()[0].item()) if isinstance(timestep, torch.Tensor) else float(timestep)
-
-
-class Branch:
-    """One guidance branch of one run: its policy, its predictor, and what happened step by step."""
-
-    def __init__(self, policy: Policy, predictor: Extrapolation, name: str, device: torch.device) -> None:
-        self.name = name
-        self.policy = policy
-        self.predictor = predictor
-        self.batch_size = 0
-        self.decisions: list[Decision] = []
-        self.forward_time = Stopwatch(device)
-        self.block_time = Stopwatch(device)
-
-    def restart(self, policy: Policy, predictor: Extrapolation) -> None:
-        """Forget what earlier steps left, but for the record of what they did."""
-        self.policy, self.predictor = policy, predictor
-
-    def decide(self, stack_input: Tensor, last: bool, indicator: Callable[[], Tensor]) -> bool:
-        """Whether to compute this step; remembers it."""
-        can_skip = self.predictor.can_stand_in(stack_input) and not _records_gradients(stack_input)
-        self.batch_size = max(self.batch_size, stack_input.shape[0])
-        decision = self.policy.decide(Moment(can_skip=can_skip, last=last, indicator=indicator))
-        self.decisions.append(decision)
-        return decision.compute
-
-    def keep(self, stack_input: Tensor, stack_output: Tensor) -> None:
-        """Keep what a computed step added to its input, for the steps that skip."""
-        stack_input, stack_output = stack_input.detach(), stack_output.detach()
-        self.policy.observe(stack_input, stack_output)
-        if self.policy.skips:
-            self.predictor.keep(len(self.decisions) - 1, stack_output - stack_input)
-
-    def stand_in(self, stack_input: Tensor) -> Tensor:
-        """The stack's output on a skipped step: its input plus the predicted residual."""
-        return stack_input + self.predictor.predict(len(self.decisions) - 1)
-
-    def statistics(self, denoiser: str) -> CallStats:
-        return CallStats(
-            denoiser=denoiser,
-            branch=self.name,
-            batch_size=self.batch_size,
-            computed=tuple(decision.compute for decision in self.decisions),
-            distances=tuple(decision.distance for decision in self.decisions),
-            block_seconds=self.block_time.seconds,
-            seconds=self.forward_time.seconds,
-        )
-
-
-def _records_gradients(stack_input: Tensor) -> bool:
-    """A skipped step has no gradient worth the name, so with gradients on every step is computed."""
-    records = torch.is_grad_enabled() and stack_input.requires_grad
-    if records:
-        warnings.warn(
-            "gradients are being recorded, so teacache computes every step; torch.no_grad() lets it skip", stacklevel=2
-        )
-    return records
-
-
-@dataclass(slots=True)
-class Run:
-    """One run through the denoiser: a pipeline call, or a loop somebody wrote by hand."""
-
-    branches: dict[str, Branch] = field(default_factory=dict)
-    called: list[str] = field(default_factory=list)
-    """The branches called at the current step."""
-    num_steps: int = 0
-    last_step: bool = False
-
-    def name_branch(self, context: str | None) -> str:
-        """The branch of the next call at this step: its context, or its ordinal where there is none."""
-        if context is None:
-            return str(len(self.called))
-        times = self.called.count(context)
-        return context if times == 0 else f"{context}#{times + 1}"

@@ -1,0 +1,156 @@
+"""One guidance branch of one run: decides, keeps residuals, remembers what happened."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from teacache.policies import Always, Computed, Decision, Moment, Policy
+from teacache.predictors import Extrapolation
+from teacache.rows import Granularity, Selection, Ties
+from teacache.statistics import CallStats
+from teacache.timing import Stopwatch
+from teacache.trajectories import Place
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """How a branch is cached: makes the state that it starts with."""
+
+    policy: Callable[[int | None], Policy]
+    """Takes the number of steps of the run, where it is known."""
+    predictor: Callable[[], Extrapolation]
+    granularity: Granularity
+
+
+UNCACHED = Method(policy=lambda total: Always(), predictor=lambda: Extrapolation(0), granularity="sample")
+"""Everything is computed."""
+
+
+@dataclass(frozen=True, slots=True)
+class StackInput:
+    """What the first block takes in."""
+
+    hidden_states: Tensor
+    """(rows, tokens, channels), or however the model lays them out; rows first."""
+    indicator: Callable[[], Tensor]
+    mask: Tensor | None
+    latents: Tensor | None
+    """The denoiser's noisy latents, rows first, where they are one tensor."""
+
+
+class Branch:
+    """The state of one branch; a change of shape in mid-run starts it afresh."""
+
+    def __init__(self, name: str, method: Method, total: int | None, device: torch.device) -> None:
+        self.name = name
+        self._method = method
+        self._total = total
+        self._policy, self._predictor = method.policy(total), method.predictor()
+        self._ties: Ties | None = None
+        self._place: Place | None = None
+        self._steps_seen = 0
+        self._decisions: list[Decision] = []
+        self.forward_time = Stopwatch(device)
+        self.block_time = Stopwatch(device)
+
+    def restart(self) -> None:
+        """Forget what earlier steps left, but for the record of what they did."""
+        self._policy, self._predictor = self._method.policy(self._total), self._method.predictor()
+
+    def release(self) -> None:
+        """Nothing more will be asked but the record: let go of the residuals."""
+        self._predictor = Extrapolation(0)
+
+    def decide(self, stack: StackInput, place: Place) -> Selection:
+        """The rows to compute at this step; remembers them."""
+        size = len(stack.hidden_states)
+        if self._ties is None or self._ties.size != size:
+            if self._ties is not None:
+                self.restart()
+            self._ties, self._steps_seen = Ties(size, self._method.granularity), 0
+        if self._steps_seen == 1 and stack.latents is not None:
+            self._ties.watch(stack.latents)
+        self._steps_seen += 1
+        self._place = place
+        can_skip = self._predictor.can_stand_in(stack.hidden_states) and not _records_gradients(stack.hidden_states)
+        moment = Moment(place.step, self._ties, can_skip, place.last, stack.indicator)
+        self._decisions.append(self._policy.decide(moment))
+        return Selection(tuple(row for row, computes in enumerate(self._decisions[-1].compute) if computes), size)
+
+    def computed(self) -> None:
+        """A step ran whole without coming by the stack."""
+        self._decisions.append(Decision.uniform(True, 1 if self._ties is None else self._ties.size))
+
+    def keep(self, stack: StackInput, output: Tensor, rows: Selection) -> None:
+        """Keep what the computed rows added to their input, for the steps that skip."""
+        if not self._policy.skips or not rows.rows:
+            return
+        assert self._place is not None
+        assert self._ties is not None
+        before, step = rows.take(stack.hidden_states.detach()), self._place.step
+        residual = rows.take(output.detach()) - before
+        mask = None if stack.mask is None else rows.take(stack.mask)
+        self._policy.observe(
+            Computed(step, self._ties, rows, before, residual, lambda: self._predictor.predict(step, rows), mask)
+        )
+        self._predictor.keep(step, residual, rows)
+
+    def stand_in(self, stack: StackInput, rows: Selection) -> Tensor:
+        """The stack's output for skipped rows: their input plus the predicted residual."""
+        assert self._place is not None
+        return rows.take(stack.hidden_states) + self._predictor.predict(self._place.step, rows)
+
+    def statistics(self, denoiser: str) -> CallStats:
+        samples = 1 if self._ties is None else self._ties.samples
+        return CallStats(
+            denoiser=denoiser,
+            branch=self.name,
+            computed=tuple(tuple(step.compute[_row(step, sample)] for step in self._decisions)
+                           for sample in range(samples)),
+            distances=tuple(tuple(step.distances[_row(step, sample)] for step in self._decisions)
+                            for sample in range(samples)),
+            block_seconds=self.block_time.seconds,
+            seconds=self.forward_time.seconds,
+        )  # fmt: skip
+
+
+def _row(step: Decision, sample: int) -> int:
+    return sample % len(step.compute)
+
+
+def _records_gradients(stack_input: Tensor) -> bool:
+    """A skipped step has no gradient worth the name, so with gradients on every step is computed."""
+    records = torch.is_grad_enabled() and stack_input.requires_grad
+    if records:
+        warnings.warn(
+            "gradients are being recorded, so teacache computes every step; torch.no_grad() lets it skip", stacklevel=2
+        )
+    return records
+
+
+@dataclass(slots=True)
+class Run:
+    """One run through the denoiser: a pipeline call, or a loop somebody wrote by hand."""
+
+    method: Method
+    branches: dict[str, Branch] = field(default_factory=dict)
+    called: list[str] = field(default_factory=list)
+    """The branches called at the current step."""
+    num_steps: int = 0
+    place: Place | None = None
+
+    @property
+    def last_step(self) -> bool:
+        return self.place is not None and self.place.last
+
+    def name_branch(self, context: str | None) -> str:
+        """The branch of the next call at this step: its context, or its ordinal where there is none."""
+        if context is None:
+            return str(len(self.called))
+        times = self.called.count(context)
+        return context if times == 0 else f"{context}#{times + 1}"

@@ -1,0 +1,50 @@
+"""From a config to what a branch needs: when the blocks are computed, and what stands in for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from teacache.branches import UNCACHED, Method
+from teacache.coefficients import Checkpoint, Recipe, find_recipe
+from teacache.configs import AdaptiveConfig, CacheConfig, ScheduleConfig, TeaCacheConfig, Uncached
+from teacache.policies import Adaptive, Policy, Schedule, TeaCache
+from teacache.predictors import Extrapolation
+from teacache.trajectories import Progress
+
+
+def method_of(config: CacheConfig, progress: Progress, checkpoint: Checkpoint) -> tuple[Method, str]:
+    """How the branches of a denoiser are cached, and the name of the indicator that it takes.
+
+    Raises:
+        CoefficientsError: TeaCacheConfig without coefficients, and none are known for the model.
+    """
+    if isinstance(config, Uncached):
+        return UNCACHED, ""
+    recipe = find_recipe(config, checkpoint) if isinstance(config, TeaCacheConfig) else None
+    method = Method(
+        policy=_policy(config, progress, recipe),
+        predictor=partial(Extrapolation, config.order, dtype=config.torch_dtype, device=config.residual_device),
+        granularity=config.granularity,
+    )
+    return method, "" if recipe is None else recipe.indicator
+
+
+def _policy(
+    config: TeaCacheConfig | AdaptiveConfig | ScheduleConfig, progress: Progress, recipe: Recipe | None
+) -> Callable[[int | None], Policy]:
+    if isinstance(config, ScheduleConfig):
+        return partial(_schedule, config)
+    if isinstance(config, AdaptiveConfig):
+        return lambda total: Adaptive(config, progress.sensitivities())
+    assert recipe is not None
+    return partial(TeaCache, config, recipe)
+
+
+def _schedule(config: ScheduleConfig, total: int | None) -> Schedule:
+    if None not in (total, config.num_inference_steps) and total != config.num_inference_steps:
+        raise ValueError(
+            f"the schedule is for {config.num_inference_steps} steps and this run has {total}; "
+            "calibrate one for this number of steps, or run with the schedule's"
+        )
+    return Schedule(config)

@@ -1,0 +1,136 @@
+"""Rows of a batch: which belong to one sample, which are computed, and how they leave the batch and come back."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+Granularity = Literal["sample", "batch"]
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Some rows of a batch, in order."""
+
+    rows: tuple[int, ...]
+    size: int
+    """Of the whole batch."""
+
+    @property
+    def all(self) -> bool:
+        return len(self.rows) == self.size
+
+    @property
+    def rest(self) -> Selection:
+        return Selection(tuple(row for row in range(self.size) if row not in self.rows), self.size)
+
+    def take(self, tensor: Tensor) -> Tensor:
+        """The selected rows; the tensor itself where all are."""
+        return tensor if self.all else tensor.index_select(0, self._index(tensor.device, len(tensor) // self.size))
+
+    def put(self, tensor: Tensor, rows: Tensor) -> Tensor:
+        """A copy of the tensor with the selected rows replaced."""
+        return rows if self.all else tensor.index_copy(0, self._index(tensor.device, 1), rows.to(tensor.dtype))
+
+    def put_(self, tensor: Tensor, rows: Tensor) -> None:
+        """The same in place."""
+        tensor.index_copy_(0, self._index(tensor.device, 1), rows)
+
+    def take_from(self, value: Any, *, repeated: bool = False) -> Any:
+        """The selected rows of every batched tensor inside lists, tuples and dicts.
+
+        Args:
+            repeated: the tensors may hold the batch several times, one after the other.
+        """
+        if isinstance(value, Tensor):
+            batched = value.ndim > 0 and (len(value) == self.size or (repeated and len(value) % self.size == 0))
+            return self.take(value) if batched else value
+        if isinstance(value, dict):
+            return {key: self.take_from(item) for key, item in value.items()}
+        if isinstance(value, tuple | list):
+            return type(value)(self.take_from(item) for item in value)
+        return value
+
+    def _index(self, device: torch.device, times: int) -> Tensor:
+        return torch.tensor([row + time * self.size for time in range(times) for row in self.rows], device=device)
+
+
+class Ties:
+    """Which rows decide together.
+
+    A pipeline with guidance in one batch repeats the samples: row r and row r + n are two halves of sample r. That is
+    seen from the latents, which are equal in such rows at every step; samples that merely start from the same noise
+    part at the first step, so the second step is looked at.
+    """
+
+    def __init__(self, size: int, granularity: Granularity) -> None:
+        self.size = size
+        self._samples = 1 if granularity == "batch" else size
+        self._candidates = [count for count in (size // 3, size // 2) if count and size % count == 0]
+        self._pending: Tensor | None = None
+        if granularity == "batch":
+            self._candidates = []
+
+    def watch(self, latents: Tensor) -> None:
+        """Compare the latents of a step after the first; nothing is read back from the device yet."""
+        if self._candidates and len(latents) == self.size:
+            repeats = [(latents == latents[:count].repeat(self.size // count, *[1] * (latents.ndim - 1))).all()
+                       for count in self._candidates]  # fmt: skip
+            self._pending = torch.stack(repeats)
+
+    @property
+    def samples(self) -> int:
+        """How many samples the batch holds; reads back what `watch` left."""
+        if self._pending is not None:
+            self._resolve(self._pending.tolist())
+        return self._samples
+
+    def ratios(self, sums: Tensor, rows: Collection[int]) -> list[float]:
+        """Row by row the quotient of two sums (a tensor of shape (2, rows)), taken over all rows of the sample.
+
+        One transfer from the device.
+        """
+        if self._pending is None:
+            above, below = sums.tolist()
+        else:
+            count = len(self._pending)
+            values = torch.cat([sums.flatten(), self._pending.to(sums)]).tolist()
+            self._resolve(values[-count:])
+            half = sums.shape[1]
+            above, below = values[:half], values[half : 2 * half]
+        if len(above) == 1:  # the quantity is one for the whole batch
+            return [_quotient(above[0], below[0])] * len(rows)
+        return [self._ratio(row, rows, above, below) for row in rows]
+
+    def _ratio(self, row: int, rows: Collection[int], above: Sequence[float], below: Sequence[float]) -> float:
+        tied = [place for place, other in enumerate(rows) if other % self._samples == row % self._samples]
+        return _quotient(sum(above[place] for place in tied), sum(below[place] for place in tied))
+
+    def _resolve(self, repeats: Sequence[float]) -> None:
+        self._pending, candidates, self._candidates = None, self._candidates, []
+        self._samples = next((count for count, same in zip(candidates, repeats, strict=True) if same), self._samples)
+
+
+def row_norms(*tensors: Tensor, mask: Tensor | None = None, dtype: torch.dtype | None = torch.float32) -> Tensor:
+    """Of each tensor the sum of the absolute values in each row: shape (tensors, rows).
+
+    Args:
+        mask: (rows, tokens), True for tokens that count.
+        dtype: to sum in; None means the tensors' own, in which it is a mean, as a sum could overflow.
+    """
+    if dtype is None:
+        return torch.stack([tensor.abs().flatten(1).mean(1) for tensor in tensors])
+    if mask is not None:
+        tensors = tuple(tensor * mask.reshape(*mask.shape, *[1] * (tensor.ndim - mask.ndim)) for tensor in tensors)
+    return torch.stack([torch.linalg.vector_norm(tensor.flatten(1), ord=1, dim=1, dtype=dtype) for tensor in tensors])
+
+
+def _quotient(above: float, below: float) -> float:
+    """As floating-point arithmetic has it; Python raises."""
+    if below:
+        return above / below
+    return float("nan") if above == 0 or above != above else float("inf")

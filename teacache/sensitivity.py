@@ -1,0 +1,51 @@
+"""How far a scheduler's result moves per unit of change in the denoiser's output, step by step."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_SHAPE = (1, 4, 8, 8)
+
+
+def sensitivities(scheduler: Any) -> tuple[float, ...]:
+    """|d x_next / d output| at each of the scheduler's timesteps, over their mean.
+
+    Works on copies, after `set_timesteps` and before the first step. A scheduler whose step is linear in the denoiser's
+    output tells it by three calls with constant outputs 0, 1 and 2. For one that is not linear, or whose `step` takes
+    other arguments than (output, timestep, sample), the result is empty: all steps weigh the same. For Euler flow
+    matching the values are the sigma differences, for DDIM a coefficient that grows towards the last steps.
+    """
+    sample = torch.randn(_SHAPE, generator=torch.Generator().manual_seed(0))
+    scheduler, moves = _on_cpu(scheduler), []
+    try:
+        for timestep in scheduler.timesteps:
+            probes = [copy.deepcopy(scheduler) for _ in range(3)]
+            zero, one, two = (_step(probe, output, timestep, sample) for output, probe in enumerate(probes))
+            if not torch.allclose(two - one, one - zero, rtol=1e-2, atol=1e-5):
+                return ()
+            moves.append((one - zero).abs().mean().item())
+            scheduler = probes[0]
+    except (TypeError, ValueError, RuntimeError, IndexError, AttributeError):
+        return ()  # its step wants something that only its own pipeline can give
+    mean = sum(moves) / len(moves) if moves else 0.0
+    return tuple(move / mean for move in moves) if mean > 0 else ()
+
+
+def _step(scheduler: Any, output: float, timestep: Tensor, sample: Tensor) -> Tensor:
+    with torch.random.fork_rng(devices=[]):  # the same noise, where the scheduler adds some
+        torch.manual_seed(0)
+        result: Tensor = scheduler.step(torch.full_like(sample, output), timestep, sample, return_dict=False)[0]
+    return result.float()
+
+
+def _on_cpu(scheduler: Any) -> Any:
+    """A copy whose tensors are on the CPU, so that nothing but this one transfer touches a device."""
+    scheduler = copy.deepcopy(scheduler)
+    for name, value in vars(scheduler).items():
+        if isinstance(value, Tensor):
+            setattr(scheduler, name, value.cpu())
+    return scheduler
