@@ -148,16 +148,16 @@ class Generate:
         }
 
     def _made_row(self, group: Sequence[Sample], index: int, cached: Run, baseline: Run | None) -> Made:
-        share = len(group)
+        share, stats = len(group), cached.stats.sample(index)
         return self._row(
             group[index],
             group,
             pixels=cached.pictures[index].tobytes(),
             seconds=cached.seconds / share,
-            denoise_seconds=cached.stats.seconds / share,
-            steps=cached.stats.steps,
-            computed=cached.stats.computed,
-            computed_mask=_mask(cached.stats),
+            denoise_seconds=stats.seconds,
+            steps=stats.steps,
+            computed=stats.computed,
+            computed_mask=_mask(stats),
             baseline_pixels=baseline and baseline.pictures[index].tobytes(),
             baseline_seconds=baseline and baseline.seconds / share,
             baseline_denoise_seconds=baseline and baseline.stats.seconds / share,
@@ -202,7 +202,7 @@ def _call_id(group: Sequence[Sample]) -> str:
 
 
 def _mask(stats: teacache.Stats) -> str:
-    return " ".join("".join("01"[step] for step in call.computed) for call in stats.calls)
+    return " ".join("".join("01"[step] for step in mask) for call in stats.calls for mask in call.computed)
 
 
 def _to_bytes(pictures: torch.Tensor) -> NDArray[np.uint8]:

@@ -63,8 +63,8 @@ class Branch:
         self._policy, self._predictor = self._method.policy(self._total), self._method.predictor()
 
     def release(self) -> None:
-        """Nothing more will be asked but the record: let go of the residuals."""
-        self._predictor = Extrapolation(0)
+        """Nothing more will be asked but the record: let go of residuals and indicator."""
+        self._policy, self._predictor = Always(), Extrapolation(0)
 
     def decide(self, stack: StackInput, place: Place) -> Selection:
         """The rows to compute at this step; remembers them."""

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
 from teacache.coefficients import Recipe
@@ -128,10 +127,9 @@ class TeaCache:
 
     def _changes(self, indicator: Tensor, previous: Tensor) -> Tensor:
         """eq. 4 of the paper, with the earlier step below the line: shape (2, rows)."""
-        dtype = None if self._config.strict else torch.float32
         if self._config.granularity == "batch":
             indicator, previous = indicator.unsqueeze(0), previous.unsqueeze(0)
-        return row_norms(indicator - previous, previous, dtype=dtype)
+        return row_norms(indicator - previous, previous, strict=self._config.strict)
 
     def _crosses(self, row: int, distance: float) -> bool:
         self._accumulated[row] += self._rescaled(distance)

@@ -69,11 +69,10 @@ class Ties:
 
     def __init__(self, size: int, granularity: Granularity) -> None:
         self.size = size
-        self._samples = 1 if granularity == "batch" else size
+        self._all = granularity == "batch"
+        self._samples = size
         self._candidates = [count for count in (size // 3, size // 2) if count and size % count == 0]
         self._pending: Tensor | None = None
-        if granularity == "batch":
-            self._candidates = []
 
     def watch(self, latents: Tensor) -> None:
         """Compare the latents of a step after the first; nothing is read back from the device yet."""
@@ -107,7 +106,8 @@ class Ties:
         return [self._ratio(row, rows, above, below) for row in rows]
 
     def _ratio(self, row: int, rows: Collection[int], above: Sequence[float], below: Sequence[float]) -> float:
-        tied = [place for place, other in enumerate(rows) if other % self._samples == row % self._samples]
+        samples = 1 if self._all else self._samples
+        tied = [place for place, other in enumerate(rows) if other % samples == row % samples]
         return _quotient(sum(above[place] for place in tied), sum(below[place] for place in tied))
 
     def _resolve(self, repeats: Sequence[float]) -> None:
@@ -115,15 +115,16 @@ class Ties:
         self._samples = next((count for count, same in zip(candidates, repeats, strict=True) if same), self._samples)
 
 
-def row_norms(*tensors: Tensor, mask: Tensor | None = None, dtype: torch.dtype | None = torch.float32) -> Tensor:
-    """Of each tensor the sum of the absolute values in each row: shape (tensors, rows).
+def row_norms(*tensors: Tensor, mask: Tensor | None = None, strict: bool = False) -> Tensor:
+    """Of each tensor the sum of the absolute values in each row: shape (tensors, rows), in float32 or better.
 
     Args:
         mask: (rows, tokens), True for tokens that count.
-        dtype: to sum in; None means the tensors' own, in which it is a mean, as a sum could overflow.
+        strict: the mean instead, in the tensors' own precision, as the published code has it.
     """
-    if dtype is None:
+    if strict:
         return torch.stack([tensor.abs().flatten(1).mean(1) for tensor in tensors])
+    dtype = torch.promote_types(tensors[0].dtype, torch.float32)
     if mask is not None:
         tensors = tuple(tensor * mask.reshape(*mask.shape, *[1] * (tensor.ndim - mask.ndim)) for tensor in tensors)
     return torch.stack([torch.linalg.vector_norm(tensor.flatten(1), ord=1, dim=1, dtype=dtype) for tensor in tensors])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 
@@ -38,6 +38,16 @@ class CallStats:
     def skipped(self) -> int:
         return self.steps - sum(map(sum, self.computed))
 
+    def sample(self, index: int) -> CallStats:
+        """The part of one sample of the batch, which takes an equal share of the seconds."""
+        return replace(
+            self,
+            computed=self.computed[index : index + 1],
+            distances=self.distances[index : index + 1],
+            block_seconds=self.block_seconds / self.batch_size,
+            seconds=self.seconds / self.batch_size,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stats:
@@ -68,6 +78,10 @@ class Stats:
     def block_seconds(self) -> float:
         """Seconds in the blocks, of those in the forward."""
         return sum(call.block_seconds for call in self.calls)
+
+    def sample(self, index: int) -> Stats:
+        """The part of one sample of the batch, which takes an equal share of the seconds."""
+        return Stats(calls=tuple(call.sample(index) for call in self.calls))
 
     def __add__(self, other: Stats) -> Stats:
         return Stats(calls=self.calls + other.calls)

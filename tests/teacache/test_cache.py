@@ -17,13 +17,18 @@ from diffusers import DDIMScheduler, FirstBlockCacheConfig, FluxPipeline, FluxTr
 from torch import nn
 
 import teacache
-from teacache.coefficients import PUBLISHED, find_polynomial
+from teacache.coefficients import Checkpoint, find_recipe
+from teacache.published import PUBLISHED
 from tests.teacache.test_hooks import SKIPPING, denoise
 from tests.teacache.tiny_flux import generate
 
 DEV = {
     "num_layers": 19, "num_single_layers": 38, "num_attention_heads": 24, "guidance_embeds": True, "in_channels": 64,
 }  # fmt: skip
+
+
+def flux(config: dict[str, Any], pipeline: str = "") -> Checkpoint:
+    return Checkpoint(transformer="FluxTransformer2DModel", config=config, pipeline=pipeline)
 
 
 def test_enabling_twice_is_refused(pipe: FluxPipeline) -> None:
@@ -74,8 +79,8 @@ def test_a_refused_enable_leaves_no_hook(pipe: FluxPipeline) -> None:
 def test_published_coefficients_are_found_from_the_config(config: dict[str, Any], pipeline: str, variant: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = find_polynomial(config, class_name="FluxTransformer2DModel", pipeline=pipeline, folders=[])
-    assert found.coefficients == next(entry.coefficients for entry in PUBLISHED if entry.variant == variant)
+        found = find_recipe(teacache.TeaCacheConfig(), flux(config, pipeline))
+    assert found.coefficients == next(entry.coefficients for entry in PUBLISHED if entry.name == variant)
 
 
 @pytest.mark.parametrize(
@@ -83,12 +88,12 @@ def test_published_coefficients_are_found_from_the_config(config: dict[str, Any]
 )
 def test_borrowed_coefficients_come_with_a_warning(change: dict[str, Any], variant: str) -> None:
     with pytest.warns(UserWarning, match=rf"FLUX\.1-{variant} was fitted on FLUX\.1-dev"):
-        find_polynomial({**DEV, **change}, class_name="FluxTransformer2DModel", pipeline="FluxPipeline", folders=[])
+        find_recipe(teacache.TeaCacheConfig(), flux({**DEV, **change}, "FluxPipeline"))
 
 
 def test_another_shape_of_flux_has_no_published_coefficients() -> None:
     with pytest.raises(teacache.CoefficientsError):
-        find_polynomial({**DEV, "num_layers": 8}, class_name="FluxTransformer2DModel", pipeline="", folders=[])
+        find_recipe(teacache.TeaCacheConfig(), flux({**DEV, "num_layers": 8}))
 
 
 CALIBRATION = teacache.Calibration(
@@ -152,7 +157,7 @@ def test_a_scheduler_without_step_index_is_followed_by_its_timesteps(pipe: FluxP
             for timestep in pipe.scheduler.timesteps:
                 denoise(pipe.transformer, torch.zeros(1, 16, 16), float(timestep) / 1000)
     assert [call.steps for call in cache.stats.calls] == [10, 5]
-    assert all(call.computed[-1] for call in cache.stats.calls)
+    assert all(call.computed[0][-1] for call in cache.stats.calls)
 
 
 def test_taking_statistics_inside_a_run_does_not_disturb_it(pipe: FluxPipeline) -> None:
@@ -184,15 +189,15 @@ def test_statistics_of_finished_runs_and_taking_them(pipe: FluxPipeline) -> None
         generate(pipe, steps=6, batch=3)
         generate(pipe, steps=9, guided=True)
         assert [(call.branch, call.steps, call.batch_size) for call in cache.stats.calls] == [
-            ("cond", 6, 3), ("cond", 9, 1), ("uncond", 9, 1),
+            ("cond", 18, 3), ("cond", 9, 1), ("uncond", 9, 1),
         ]  # fmt: skip
         first = cache.take_stats()
         assert cache.stats == teacache.Stats()
         generate(pipe, steps=4)
-    assert (first.steps, cache.stats.steps) == (24, 4)
+    assert (first.steps, cache.stats.steps) == (36, 4)
     call = first.calls[0]
-    assert (call.computed[0], call.computed[-1]) == (True, True)
-    assert call.distances[0] is call.distances[-1] is None
+    assert all((computed[0], computed[-1]) == (True, True) for computed in call.computed)
+    assert all(distances[0] is distances[-1] is None for distances in call.distances)
     assert 0 < call.block_seconds < call.seconds
 
 
@@ -235,9 +240,9 @@ def test_every_public_name_is_exported_once() -> None:
     names = {name for name in vars(teacache) if not name.startswith("_")}
     modules = {name for name in names if type(getattr(teacache, name)).__name__ == "module"}
     assert names - modules == {
-        "AlreadyEnabledError", "Cache", "Calibration", "CallStats", "CoefficientsError", "Stats", "TeaCacheConfig",
-        "TeaCacheError", "Uncached", "UnsupportedModelError", "apply_teacache", "calibrate", "disable", "enable",
-        "enabled",
+        "AdaptiveConfig", "AlreadyEnabledError", "Blocks", "Cache", "Calibration", "CallStats", "CoefficientsError",
+        "Indicator", "Model", "Published", "ScheduleConfig", "Stats", "TeaCacheConfig", "TeaCacheError", "Uncached",
+        "UnsupportedModelError", "apply_teacache", "calibrate", "disable", "enable", "enabled", "published_for",
     }  # fmt: skip
 
 
@@ -271,7 +276,7 @@ def test_disabling_frees_a_run_that_was_given_up(transformer: FluxTransformer2DM
     cache = teacache.enable(transformer, SKIPPING)
     denoise(transformer, torch.zeros(1, 16, 16), 1.0)
     (branch,) = cache._sessions[0]._run.branches.values()  # type: ignore[union-attr]
-    residuals.append(weakref.ref(branch.predictor.predict(1)))
+    residuals.append(weakref.ref(branch._predictor._residuals[0]))
     del branch
     assert residuals[0]() is not None
     teacache.disable(transformer)

@@ -10,7 +10,7 @@ import torch
 from diffusers import FluxPipeline
 
 import teacache
-from teacache.hooks import NAME
+from teacache.hooks import ATTRIBUTE
 from tests.teacache.tiny_flux import embeddings
 
 
@@ -69,10 +69,8 @@ def test_save_and_load_are_exact_and_enable_finds_it(prompted: PromptedFlux, tmp
 
 def test_nothing_is_left_on_the_model(prompted: PromptedFlux) -> None:
     teacache.calibrate(prompted, PROMPTS, degree=1, **CALL)
-    registries = [module._diffusers_hook for module in prompted.transformer.modules()
-                  if hasattr(module, "_diffusers_hook")]  # fmt: skip
-    assert registries
-    assert not any(NAME in registry.hooks for registry in registries)
+    assert not any(ATTRIBUTE in name for name, _ in prompted.transformer.named_modules())
+    assert not any("forward" in vars(module) for module in prompted.transformer.modules())
 
 
 def test_too_little_to_fit_is_refused(prompted: PromptedFlux) -> None:

@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from teacache.coefficients import Recipe
 from teacache.configs import TeaCacheConfig
 from teacache.policies import Moment, TeaCache, polynomial
+from teacache.rows import Ties
 
 LINE = (1.0, 0.0)
 
@@ -27,12 +29,16 @@ def indicators(changes: Sequence[float]) -> Iterator[Tensor]:
 
 def decide(policy: TeaCache, changes: Sequence[float], *, last_known: bool = True) -> list[bool]:
     trace = list(indicators(changes))
+    ties = Ties(1, "sample")
     return [
-        policy.decide(
-            Moment(can_skip=step > 0, last=last_known and step == len(trace) - 1, indicator=partial(torch.clone, now))
-        ).compute
+        policy.decide(moment(step, now, ties, last=last_known and step == len(trace) - 1)).compute[0]
         for step, now in enumerate(trace)
     ]
+
+
+def moment(step: int, indicator: Tensor, ties: Ties, *, last: bool = False, can_skip: bool | None = None) -> Moment:
+    can_skip = step > 0 if can_skip is None else can_skip
+    return Moment(step, ties, can_skip, last, partial(torch.clone, indicator.reshape(ties.size, -1)))
 
 
 def teacache_policy(
@@ -45,7 +51,7 @@ def teacache_policy(
     config = TeaCacheConfig(
         rel_l1_thresh=threshold, strict=strict, coefficients=coefficients, max_consecutive_skips=max_consecutive_skips
     )
-    return TeaCache(config, coefficients, fitted_range)
+    return TeaCache(config, Recipe(coefficients=coefficients, fitted_range=fitted_range))
 
 
 def test_changes_add_up_until_the_threshold_and_start_again_from_zero() -> None:
@@ -90,17 +96,16 @@ def test_skips_in_a_row_are_capped_unless_strict() -> None:
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_change_that_is_no_number_computes(strict: bool, bad: float) -> None:
     policy = teacache_policy(9.0, strict=strict)
-    values = [torch.tensor([value]) for value in (1.0, bad, 1.0)]
-    moments = [
-        Moment(can_skip=step > 0, last=False, indicator=partial(torch.clone, now)) for step, now in enumerate(values)
-    ]
-    assert [policy.decide(moment).compute for moment in moments] == [True, True, True]
+    ties = Ties(1, "sample")
+    moments = [moment(step, torch.tensor([value]), ties) for step, value in enumerate((1.0, bad, 1.0))]
+    assert [policy.decide(each).compute for each in moments] == [(True,), (True,), (True,)]
 
 
 def test_no_residual_means_no_skip() -> None:
     policy = teacache_policy(9.0)
-    moments = [Moment(can_skip=False, last=False, indicator=partial(torch.clone, now)) for now in indicators([0.1] * 3)]
-    assert all(policy.decide(moment).compute for moment in moments)
+    ties = Ties(1, "sample")
+    moments = [moment(step, now, ties, can_skip=False) for step, now in enumerate(indicators([0.1] * 3))]
+    assert all(policy.decide(each).compute[0] for each in moments)
 
 
 @given(st.lists(st.floats(0, 0.5), min_size=1, max_size=30), st.floats(0, 2), st.floats(0, 2))

@@ -6,39 +6,66 @@ from diffusers import FluxPipeline
 
 import teacache
 from teacache.predictors import Extrapolation
+from teacache.rows import Selection
 from tests.teacache.tiny_flux import generate
 
 
-def number(predictor: Extrapolation, step: int) -> float:
-    return float(predictor.predict(step))
+def rows(*which: int, size: int = 3) -> Selection:
+    return Selection(which, size)
 
 
-def test_order_0_is_the_last_residual() -> None:
+ALL = rows(0, 1, 2)
+
+
+def keep(predictor: Extrapolation, step: int, values: list[float], selection: Selection = ALL) -> None:
+    predictor.keep(step, torch.tensor(values)[:, None], selection)
+
+
+def numbers(predictor: Extrapolation, step: int, selection: Selection = ALL) -> list[float]:
+    return [float(value) for value in predictor.predict(step, selection).flatten()]
+
+
+def test_order_0_is_the_last_residual_of_each_row() -> None:
     predictor = Extrapolation(0)
-    for step, value in ((0, 5.0), (2, 7.0), (3, 4.0)):
-        predictor.keep(step, torch.tensor(value))
-    assert number(predictor, 9) == 4.0
+    keep(predictor, 0, [5.0, 6.0, 7.0])
+    keep(predictor, 2, [1.0, 2.0], rows(0, 2))
+    assert numbers(predictor, 9) == [1.0, 6.0, 2.0]
+    assert numbers(predictor, 9, rows(1, 2)) == [6.0, 2.0]
 
 
-def test_order_1_is_the_line_through_the_last_two() -> None:
+def test_order_1_is_the_line_through_the_last_two_of_each_row() -> None:
     predictor = Extrapolation(1)
-    predictor.keep(0, torch.tensor(100.0))
-    assert number(predictor, 1) == 100.0  # one residual: reuse
-    predictor.keep(2, torch.tensor(3.0))
-    predictor.keep(4, torch.tensor(7.0))
-    # slope (7 - 3) / (4 - 2) = 2: 7 + 2 x 3 = 13 at step 7
-    assert number(predictor, 7) == 13.0
+    keep(predictor, 0, [100.0, 10.0, 1.0])
+    assert numbers(predictor, 1) == [100.0, 10.0, 1.0]  # one residual: reuse
+    keep(predictor, 2, [104.0], rows(0))
+    # row 0: slope (104 - 100) / (2 - 0) = 2, so 104 + 2 x 2 = 108 at step 4; the others know one residual
+    assert numbers(predictor, 4) == [108.0, 10.0, 1.0]
+    keep(predictor, 4, [110.0, 3.0], rows(0, 2))
+    # row 0: slope (110 - 104) / (4 - 2) = 3: 110 + 3 x 3 = 119 at step 7; row 2: (3 - 1) / (4 - 0) = 0.5: 3 + 1.5
+    assert numbers(predictor, 7) == [119.0, 10.0, 4.5]
+    assert numbers(predictor, 7, rows(2)) == [4.5]
+    keep(predictor, 8, [0.0, 0.0, 7.0])
+    keep(predictor, 9, [1.0, 1.0, 7.5])
+    assert numbers(predictor, 11) == [3.0, 3.0, 8.5]
 
 
 def test_residuals_of_another_shape_or_type_are_not_mixed() -> None:
     predictor = Extrapolation(1)
-    assert not predictor.can_stand_in(torch.zeros(2))
-    predictor.keep(0, torch.zeros(2))
-    assert predictor.can_stand_in(torch.ones(2))
-    assert not predictor.can_stand_in(torch.ones(3))
-    assert not predictor.can_stand_in(torch.ones(2, dtype=torch.bfloat16))
-    predictor.keep(1, torch.ones(3))
-    assert torch.equal(predictor.predict(5), torch.ones(3))
+    assert not predictor.can_stand_in(torch.zeros(3, 1))
+    keep(predictor, 0, [0.0, 0.0, 0.0])
+    assert predictor.can_stand_in(torch.ones(3, 1))
+    assert not predictor.can_stand_in(torch.ones(3, 2))
+    assert not predictor.can_stand_in(torch.ones(3, 1, dtype=torch.bfloat16))
+    predictor.keep(1, torch.ones(3, 2), ALL)
+    assert torch.equal(predictor.predict(5, ALL), torch.ones(3, 2))
+
+
+def test_residuals_can_be_kept_in_fewer_bytes() -> None:
+    predictor = Extrapolation(1, dtype=torch.bfloat16, device="cpu")
+    keep(predictor, 0, [1.0, 2.0, 1.0 + 2**-9])  # bfloat16 has 8 bits
+    assert predictor.can_stand_in(torch.ones(3, 1))
+    assert predictor.predict(1, ALL).dtype == torch.float32
+    assert numbers(predictor, 1) == [1.0, 2.0, 1.0]
 
 
 @pytest.mark.parametrize("order", [0, 1])
@@ -52,7 +79,7 @@ def test_a_run_with_given_decisions_is_that_extrapolation(pipe: FluxPipeline, or
     config = teacache.TeaCacheConfig(rel_l1_thresh=0.12, coefficients=(1.0, 0.0), order=order)
     with teacache.enabled(pipe, config) as cache:
         generate(pipe)
-    computed = cache.stats.calls[0].computed
+    (computed,) = cache.stats.calls[0].computed
     assert not all(computed)
     residuals = [after - before for before, after in zip(inputs, outputs, strict=True)]
     for step, was_computed in enumerate(computed):

@@ -15,10 +15,11 @@ seconds = st.floats(0, 1e6)
 def statistics(draw: st.DrawFn) -> Stats:
     calls = []
     for _ in range(draw(st.integers(0, 3))):
-        computed, distances = zip(*draw(steps), strict=True)
+        samples = [tuple(zip(*draw(steps), strict=True)) for _ in range(draw(st.integers(1, 3)))]
+        computed, distances = zip(*samples, strict=True)
         calls.append(
-            CallStats(denoiser="Model", branch="cond", batch_size=draw(st.integers(1, 8)), computed=computed,
-                      distances=distances, block_seconds=draw(seconds), seconds=draw(seconds))
+            CallStats(denoiser="Model", branch="cond", computed=computed, distances=distances,
+                      block_seconds=draw(seconds), seconds=draw(seconds))
         )  # fmt: skip
     return Stats(calls=tuple(calls))
 
@@ -39,10 +40,22 @@ def test_statistics_add_up_in_any_order(a: Stats, b: Stats, c: Stats) -> None:
         assert set(total.calls) == {*a.calls, *b.calls, *c.calls}
 
 
-def test_totals_of_three_calls() -> None:
-    def call(*computed: bool) -> CallStats:
-        return CallStats(denoiser="Model", branch="0", batch_size=2, computed=computed,
-                         distances=(None,) * len(computed), block_seconds=0.5, seconds=0.75)  # fmt: skip
+def call(*computed: str) -> CallStats:
+    masks = tuple(tuple(step == "1" for step in mask) for mask in computed)
+    distances = tuple((None,) * len(mask) for mask in masks)
+    return CallStats(denoiser="Model", branch="0", computed=masks, distances=distances, block_seconds=0.5, seconds=0.75)
 
-    stats = Stats(calls=(call(True, False, True), call(True), call(True, False, False)))
-    assert (stats.steps, stats.computed, stats.skipped, stats.seconds, stats.block_seconds) == (7, 4, 3, 2.25, 1.5)
+
+def test_totals_of_three_calls() -> None:
+    # steps 6 + 1 + 3; computed 3 + 1 + 1
+    stats = Stats(calls=(call("101", "100"), call("1"), call("100")))
+    assert (stats.steps, stats.computed, stats.skipped, stats.seconds, stats.block_seconds) == (10, 5, 5, 2.25, 1.5)
+    assert [one.batch_size for one in stats.calls] == [2, 1, 1]
+
+
+def test_the_parts_of_the_samples_make_up_the_whole() -> None:
+    stats = Stats(calls=(call("101", "100", "111"), call("1", "1", "0")))
+    parts = [stats.sample(index) for index in range(3)]
+    assert [part.computed for part in parts] == [3, 2, 3]
+    assert sum(part.steps for part in parts) == stats.steps
+    assert sum(part.seconds for part in parts) == stats.seconds
