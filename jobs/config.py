@@ -24,8 +24,9 @@ class Cache(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    method: Literal["teacache", "none"] = Field(
-        default="teacache", description="teacache or none; then its own fields, such as cache.rel_l1_thresh"
+    method: Literal["teacache", "adaptive", "schedule", "none"] = Field(
+        default="teacache",
+        description="teacache, adaptive, schedule or none; then its own fields, such as cache.rel_l1_thresh",
     )
 
     @model_validator(mode="after")
@@ -174,7 +175,12 @@ def _cache_class(method: str) -> type[Any]:
     # Imported where it is needed: teacache imports torch and diffusers, which --help can do without.
     import teacache
 
-    classes: dict[str, type[Any]] = {"teacache": teacache.TeaCacheConfig, "none": teacache.Uncached}
+    classes: dict[str, type[Any]] = {
+        "teacache": teacache.TeaCacheConfig,
+        "adaptive": teacache.AdaptiveConfig,
+        "schedule": teacache.ScheduleConfig,
+        "none": teacache.Uncached,
+    }
     return classes[method]
 
 

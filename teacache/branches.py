@@ -40,7 +40,7 @@ class StackInput:
     indicator: Callable[[], Tensor]
     mask: Tensor | None
     latents: Tensor | None
-    """The denoiser's noisy latents, rows first, where they are one tensor."""
+    """The denoiser's noisy latents, rows first, where guidance may be one batch."""
 
 
 class Branch:

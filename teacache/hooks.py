@@ -213,7 +213,7 @@ def attach(transformer: nn.Module, model: Model | None, session: Session, *, ind
         if module is not transformer:  # a deep copy, which takes torch's hooks along
             return
         arguments = Arguments(names, args, kwargs)
-        inputs["latents"] = None if model is None else arguments.get(model.latents)
+        inputs["latents"] = arguments.get(model.latents) if model and model.guidance == "batch" else None
         device = next(_tensors((*args, *kwargs.values()))).device
         session.begin(lambda: arguments[timestep], context.name, device)
 

@@ -83,6 +83,8 @@ class Model:
     """The argument of the transformer's forward that tells where the run stands."""
     latents: str = "hidden_states"
     """The argument of the transformer's forward that holds the noisy latents."""
+    guidance: Literal["calls", "batch"] = "calls"
+    """Whether its pipelines run guidance as several calls at each step, or as one batch that repeats the samples."""
     pipelines: tuple[str, ...] = ()
     """The pipeline classes that the tests run it in."""
 

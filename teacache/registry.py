@@ -46,6 +46,7 @@ _RECORDS = (
         stack=(Blocks(name="transformer_blocks", returns=("hidden_states", "encoder_hidden_states")),),
         indicators={"modulated_input": Indicator(of_block=_norm1)},
         published_exit="proj_out",
+        guidance="batch",
         pipelines=("MochiPipeline",),
     ),
     Model(
@@ -60,6 +61,7 @@ _RECORDS = (
         transformer="CogVideoXTransformer3DModel",
         stack=(Blocks(name="transformer_blocks", returns=("hidden_states", "encoder_hidden_states")),),
         indicators={"temb": Indicator(of_block=_temb)},
+        guidance="batch",
         pipelines=("CogVideoXPipeline", "CogVideoXImageToVideoPipeline"),
     ),
 )  # fmt: skip

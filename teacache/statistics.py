@@ -40,10 +40,11 @@ class CallStats:
 
     def sample(self, index: int) -> CallStats:
         """The part of one sample of the batch, which takes an equal share of the seconds."""
+        index %= self.batch_size  # samples that are the same in everything count as one
         return replace(
             self,
-            computed=self.computed[index : index + 1],
-            distances=self.distances[index : index + 1],
+            computed=(self.computed[index],),
+            distances=(self.distances[index],),
             block_seconds=self.block_seconds / self.batch_size,
             seconds=self.seconds / self.batch_size,
         )
