@@ -243,6 +243,7 @@ def test_every_public_name_is_exported_once() -> None:
         "AdaptiveConfig", "AlreadyEnabledError", "Blocks", "Cache", "Calibration", "CallStats", "CoefficientsError",
         "Indicator", "Model", "Published", "ScheduleConfig", "Stats", "TeaCacheConfig", "TeaCacheError", "Uncached",
         "UnsupportedModelError", "apply_teacache", "calibrate", "disable", "enable", "enabled", "published_for",
+        "register", "unregister",
     }  # fmt: skip
 
 
