@@ -20,6 +20,7 @@ from jobs.encode import encode_batch
 from jobs.generate import Generate
 from jobs.logs import log_rows
 from jobs.manifest import write_batch
+from jobs.media import settled
 from jobs.paths import Output
 from jobs.plan import Digests, fill, pending
 from jobs.prompts import Piece, Shard, pieces, read_piece
@@ -58,6 +59,7 @@ def _dataset(
     output = Output(url=job.output)
     tags = Tags(run=run, model=model.name)
     shared = ray.put(done)
+    files = settled(job.media, video="num_frames" in planner.accepted)
     keep = kept_share(job.audit.keep, sum(shard.num_rows for shard in shards), job.audit.fraction)
 
     def plan(sources: Any) -> Iterator[pa.Table]:
@@ -68,7 +70,7 @@ def _dataset(
 
     def finish(made: Any) -> pa.Table:
         with metrics.timed("encode", tags):
-            rows = encode_batch(made, output, keep)
+            rows = encode_batch(made, output, files, keep)
         with metrics.timed("write", tags):
             written = write_batch(rows, output)
         log_rows(rows, tags)

@@ -10,7 +10,7 @@ import numpy as np
 from ray.exceptions import RayError
 from rich.console import Console
 
-from jobs import cluster, identity, manifest, metrics, models, prompts, storage
+from jobs import cluster, identity, manifest, media, metrics, models, prompts, storage
 from jobs.config import Job, Model
 from jobs.errors import JobFailed, Refused, last_line, redact, refusing
 from jobs.ids import contains
@@ -113,6 +113,7 @@ def _check(job: Job, shards: Sequence[Shard]) -> list[Work]:
     """Everything that can be refused without an actor."""
     columns = {column for shard in shards for column in shard.columns}
     calls = {model.name: models.check(model, job.generation, columns) for model in job.each_model}
+    media.check(job, {name: call.makes_videos for name, call in calls.items()})
     ids = prompts.check_ids(job.prompts, shards)
     identity.claim(job)
     works = []
