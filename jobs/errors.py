@@ -31,6 +31,7 @@ class Failure:
     """Why one row failed: class and message on one line, without credentials."""
 
     error: str
+    out_of_memory: bool = False
 
 
 def redact(text: str) -> str:
@@ -61,7 +62,13 @@ def attempt(work: Callable[[], Result]) -> Result | Failure:
     try:
         return work()
     except Exception as error:
-        return Failure(error=describe(error))
+        return Failure(error=describe(error), out_of_memory=_out_of_memory(error))
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Of a GPU or of the machine: torch raises a RuntimeError where its allocator on the CPU is refused."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return bool(names & {"OutOfMemoryError", "MemoryError"}) or "can't allocate memory" in str(error)
 
 
 @contextmanager

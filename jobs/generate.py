@@ -1,20 +1,24 @@
-"""The actor that holds one pipeline with its cache: samples in, rows with raw pixels out."""
+"""One pipeline with its cache: samples in, rows with raw pixels out."""
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import importlib.metadata
 import json
+import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from itertools import groupby
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import ray
 import torch
+from numpy.typing import NDArray
 
 import teacache
 from jobs import metrics
@@ -22,7 +26,6 @@ from jobs.audit import audited, uncached_first
 from jobs.config import Actors, Generation, Model
 from jobs.errors import Failure, JobFailed, attempt
 from jobs.models import load
-from jobs.pixels import Pixels, check_size, pixels_of
 from jobs.rows import Made, Sample, table, values
 from jobs.runs import Tags
 
@@ -31,19 +34,19 @@ _WARM_UP_STEPS = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One pipeline call: its pictures or videos, its seconds in all, and what the denoiser did."""
+    """One pipeline call: its pictures, its seconds in all, and what the denoiser did."""
 
-    pixels: Pixels
-    num_frames: int | None
+    pictures: NDArray[np.uint8]
+    faults: list[str]
+    """For each picture, what makes it none, or nothing."""
     seconds: float
     stats: teacache.Stats
 
 
 class Generate:
-    """One pipeline on its device. Called by Ray with one batch of samples after the other.
+    """One pipeline on its device, called with one batch of samples after the other.
 
-    The first call raises JobFailed if the pipeline can't be loaded: Ray makes a page of tracebacks of what a
-    constructor raises. A row that fails becomes a row with its error.
+    A row that fails becomes a row with its error. Raises JobFailed if the pipeline can't be loaded.
     """
 
     def __init__(
@@ -54,12 +57,14 @@ class Generate:
         metrics.count_restart(self._tags)
         with metrics.timed("load", self._tags):
             loaded = attempt(lambda: _load(model, "cuda" if actors.num_gpus else "cpu"))
-        self._broken = loaded.error if isinstance(loaded, Failure) else ""
-        if not isinstance(loaded, Failure):
-            self._pipeline, self._cache = loaded
+        if isinstance(loaded, Failure):
+            raise JobFailed(f"can't be loaded: {loaded.error}")
+        self._pipeline, self._cache = loaded
         self._extra = generation.extra
         self._audit_fraction = 0.0 if model.cache.method == "none" else audit_fraction
         self._warm: set[tuple[object, ...]] = set()
+        self._fits: dict[tuple[object, ...], int] = {}
+        """Rows per call that memory sufficed for, of the kinds of which it did not for more."""
         self._columns: dict[str, Any] = {
             "model": model.name,
             "cache": model.cache.to_json(),
@@ -71,21 +76,27 @@ class Generate:
         }
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        if self._broken:
-            raise JobFailed(self._broken)
         samples = [Sample(**row) for row in batch.to_pylist()]
         made = {row.id: row for group in alike(samples) for row in self._rows(group)}
         return table(Made, (made[sample.id] for sample in samples))
 
     def _rows(self, group: Sequence[Sample]) -> list[Made]:
-        """Together if that works; one by one when it doesn't, so that only the row at fault fails."""
+        """Together if that works; in halves where memory runs out, and one by one where only one may be at fault."""
+        fits = self._fits.get(group[0].call, len(group))
+        if len(group) > fits:
+            return [row for part in _parts(group, fits) for row in self._rows(part)]
         rows = attempt(lambda: self._made(group))
         if not isinstance(rows, Failure):
             return rows
         self._cache.discard()
-        if len(group) > 1:
-            return [row for sample in group for row in self._rows([sample])]
-        return [self._row(group[0], group, error=rows.error)]
+        if rows.out_of_memory:
+            _free_memory()
+        if len(group) == 1:
+            return [self._row(group[0], group, error=rows.error)]
+        if rows.out_of_memory:
+            self._fits[group[0].call] = len(group) // 2
+            return self._rows(group)
+        return [row for sample in group for row in self._rows([sample])]
 
     def _made(self, group: Sequence[Sample]) -> list[Made]:
         if any(sample.prompt is None for sample in group):
@@ -118,18 +129,23 @@ class Generate:
 
     def _run(self, group: Sequence[Sample]) -> Run:
         start = time.perf_counter()
-        pixels, num_frames = pixels_of(self._pipeline(**self._arguments(group)))
+        images = self._pipeline(**self._arguments(group)).images
+        pictures, faults = _to_bytes(images), [_fault(image) for image in images]
         seconds = time.perf_counter() - start
         stats = self._cache.take_stats()
-        check_size(group[0], pixels)
-        return Run(pixels=pixels, num_frames=num_frames, seconds=seconds, stats=stats)
+        height, width = pictures.shape[1:3]
+        if (height, width) != (group[0].height, group[0].width):
+            raise ValueError(
+                f"asked for height {group[0].height} and width {group[0].width}, "
+                f"the pipeline makes {height} and {width}; use multiples that it can make"
+            )
+        return Run(pictures=pictures, faults=faults, seconds=seconds, stats=stats)
 
     def _arguments(self, group: Sequence[Sample]) -> dict[str, Any]:
         first = group[0]
         shared = {
             "height": first.height,
             "width": first.width,
-            "num_frames": first.num_frames,
             "num_inference_steps": first.num_inference_steps,
             "guidance_scale": first.guidance_scale,
             "negative_prompt": None if first.negative_prompt is None else [sample.negative_prompt for sample in group],
@@ -144,17 +160,19 @@ class Generate:
         }
 
     def _made_row(self, group: Sequence[Sample], index: int, cached: Run, baseline: Run | None) -> Made:
+        if cached.faults[index]:
+            return self._row(group[index], group, error=cached.faults[index])
         share, stats = len(group), cached.stats.sample(index)
         return self._row(
-            replace(group[index], num_frames=cached.num_frames),
+            group[index],
             group,
-            pixels=cached.pixels[index].tobytes(),
+            pixels=cached.pictures[index].tobytes(),
             seconds=cached.seconds / share,
             denoise_seconds=stats.seconds,
             steps=stats.steps,
             computed=stats.computed,
             computed_mask=_mask(stats),
-            baseline_pixels=baseline and baseline.pixels[index].tobytes(),
+            baseline_pixels=baseline and baseline.pictures[index].tobytes(),
             baseline_seconds=baseline and baseline.seconds / share,
             baseline_denoise_seconds=baseline and baseline.stats.seconds / share,
         )
@@ -199,3 +217,28 @@ def _call_id(group: Sequence[Sample]) -> str:
 
 def _mask(stats: teacache.Stats) -> str:
     return " ".join("".join("01"[step] for step in mask) for call in stats.calls for mask in call.computed)
+
+
+def _to_bytes(pictures: torch.Tensor) -> NDArray[np.uint8]:
+    """Rounded on the device: a quarter of the bytes to move."""
+    rounded = (pictures.float().clamp(0, 1) * 255).round().to(torch.uint8)
+    return rounded.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+def _fault(picture: torch.Tensor) -> str:
+    """What makes a picture none: half-precision overflows end as NaN, or as one color everywhere."""
+    low, high = picture.min().item(), picture.max().item()
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return "ValueError: the picture holds NaN or infinity"
+    return f"ValueError: the picture is {low:g} everywhere" if low == high else ""
+
+
+def _parts(group: Sequence[Sample], size: int) -> Iterator[Sequence[Sample]]:
+    for start in range(0, len(group), size):
+        yield group[start : start + size]
+
+
+def _free_memory() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

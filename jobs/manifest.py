@@ -1,11 +1,13 @@
-"""The manifest: rows to `manifest/*.parquet` and `failed/*.parquet`, a file per batch, and back."""
+"""The manifest: rows to `manifest/*.parquet` and `failed/*.parquet`, a file per batch, and back. A row counts once."""
 
 from __future__ import annotations
 
 import io
 import posixpath
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,56 +19,101 @@ from numpy.typing import NDArray
 
 from jobs import storage
 from jobs.errors import Refused, describe, redact
-from jobs.ids import digests
+from jobs.ids import contains, digests
 from jobs.paths import Output, table_name
-from jobs.rows import Row, Written, schema, strings, table
+from jobs.rows import Row, Written, schema, strings
 
 
-def write_batch(rows: pa.Table, output: Output) -> pa.Table:
-    """Make a batch durable: the rows done in one file, those failed in another. Gives one row of counts."""
+def write_batch(rows: pa.Table, output: Output) -> Written:
+    """Make a batch durable: the rows done in one file, those failed in another."""
     succeeded = pc.equal(rows["error"], pa.scalar(""))
     done, failed = rows.filter(succeeded), rows.filter(pc.invert(succeeded))
-    _write(done, output.manifest)
-    _write(failed, output.failed)
+    for part, folder in ((done, output.manifest), (failed, output.failed)):
+        if part.num_rows:
+            name = table_name(strings(part["model"])[0], strings(part["id"]))
+            write_rows(part, storage.join(folder, name))
     steps, computed = (pc.sum(done[name]).as_py() or 0 for name in ("steps", "computed"))
     made: datetime = pc.max(rows["created_at"]).as_py()
-    delay = max(0.0, (datetime.now(timezone.utc) - made).total_seconds())
     audited = done.filter(pc.is_valid(done["baseline_seconds"]))
-    written = Written(
+    return Written(
         done=len(done),
         failed=len(failed),
         steps=steps,
         computed=computed,
-        delay=delay,
+        delay=max(0.0, (datetime.now(timezone.utc) - made).total_seconds()),
         errors=tuple(error.partition(":")[0] for error in strings(failed["error"])),
         audited_seconds=pc.sum(audited["seconds"]).as_py() or 0.0,
         baseline_seconds=pc.sum(audited["baseline_seconds"]).as_py() or 0.0,
+        unstored=sum(error.startswith(storage.WriteFailed.__name__) for error in strings(failed["error"])),
     )
-    return table(Written, [written])
+
+
+def write_rows(rows: pa.Table, url: str) -> None:
+    buffer = io.BytesIO()
+    pq.write_table(rows, buffer, compression="zstd")
+    storage.write(url, buffer.getvalue())
 
 
 def read_batches(output: Output, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """All rows so far, done and failed, a bounded number at a time. Raises Refused, naming a file that is not ours."""
-    for folder in (output.manifest, output.failed):
-        fs, paths = _files(folder)
-        if not paths:
-            continue
-        rows = pyarrow.dataset.dataset(paths, filesystem=fs, format="parquet", schema=schema(Row))
-        try:
-            for batch in rows.to_batches(columns=list(columns)):
-                # Columns that a file lacks are read as null.
-                if any(batch[name].null_count for name in {"id", "model"} & set(columns)):
-                    raise pa.ArrowInvalid("rows without id or model")
-                yield batch
-        except (pa.ArrowException, OSError) as error:
-            raise Refused(
-                f"output: {redact(_culprit(fs, paths, columns) or folder)} can't be read as part of the manifest: "
-                f"{describe(error)}; move it away"
-            ) from None
+    """All rows so far, done and failed, a bounded number at a time, each row once. Raises Refused, naming a bad file.
+
+    A row can stand in two files where a merge was cut short, or where a killed run's worker came late. Then it
+    counts as done if it is so in either, and as it was made last.
+    """
+    latest = _latest_of_repeated(output)
+    if not latest:
+        for _, batch in _scan(output, columns):
+            yield batch
+        return
+    wanted = list(dict.fromkeys([*columns, *_KEY, "created_at"]))
+    for failed, batch in _scan(output, wanted):
+        keep = [key not in latest or _take(latest, key, rank) for key, rank in _ranked(failed, batch)]
+        yield batch.filter(pa.array(keep)).select(list(columns))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """The rows that a model is through with: digests of their ids, sorted, and what was made for each."""
+
+    ids: NDArray[np.uint64]
+    fingerprints: NDArray[np.uint64]
+    failed: NDArray[np.bool_]
+
+
+def tried(output: Output, model: str) -> Tried:
+    """Failed rows count: they are not tried again unasked."""
+    ids, prints, failed = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)], [np.empty(0, np.bool_)]
+    for batch in read_batches(output, ["id", "model", "fingerprint", "error"]):
+        mine = batch.filter(pc.equal(batch["model"], pa.scalar(model)))
+        ids.append(digests(strings(mine["id"])))
+        prints.append(np.asarray(mine["fingerprint"].fill_null(0).to_numpy(zero_copy_only=False)).view(np.uint64))
+        failed.append(np.asarray(pc.not_equal(mine["error"], pa.scalar("")).to_numpy(zero_copy_only=False), np.bool_))
+    every = np.concatenate(ids)
+    order = np.argsort(every)
+    return Tried(ids=every[order], fingerprints=np.concatenate(prints)[order], failed=np.concatenate(failed)[order])
+
+
+def forget_failed(output: Output, model: str, ids: NDArray[np.uint64]) -> None:
+    """Have failed rows count as never tried, by sorted digests of their ids."""
+    for url in files(output.failed):
+        content = storage.read(url)
+        assert content is not None
+        rows = pq.read_table(io.BytesIO(content))
+        asked = contains(ids, digests(strings(rows["id"]))) & np.equal(rows["model"].to_numpy(), model)
+        if asked.all():
+            storage.remove(url)
+        elif asked.any():
+            write_rows(rows.filter(pa.array(~asked)), url)
 
 
 def holds_rows(output: Output) -> bool:
     return any(_files(folder)[1] for folder in (output.manifest, output.failed))
+
+
+def files(folder: str) -> list[str]:
+    """The URLs of a folder's Parquet files."""
+    fs, paths = _files(folder)
+    return [str(fs.unstrip_protocol(path)) for path in paths]
 
 
 def _files(folder: str) -> tuple[AbstractFileSystem, list[str]]:
@@ -88,19 +135,59 @@ def _culprit(fs: AbstractFileSystem, paths: Sequence[str], columns: Sequence[str
     return None
 
 
-def tried_ids(output: Output, model: str) -> NDArray[np.uint64]:
-    """Digests of the ids that a model is through with, sorted. Failed rows count: they are not tried again."""
-    found = [np.empty(0, dtype=np.uint64)]
-    for batch in read_batches(output, ["id", "model"]):
-        mine = batch.filter(pc.equal(batch["model"], pa.scalar(model)))
-        found.append(digests(strings(mine["id"])))
-    return np.unique(np.concatenate(found))
+_KEY = ("model", "id")
 
 
-def _write(rows: pa.Table, folder: str) -> None:
-    if not rows.num_rows:
-        return
-    buffer = io.BytesIO()
-    pq.write_table(rows, buffer, compression="zstd")
-    name = table_name(strings(rows["model"])[0], strings(rows["id"]))
-    storage.write(storage.join(folder, name), buffer.getvalue())
+def _scan(output: Output, columns: Sequence[str]) -> Iterator[tuple[bool, pa.RecordBatch]]:
+    """Every row of every file, with whether it lies among the failed."""
+    for folder in (output.manifest, output.failed):
+        fs, paths = _files(folder)
+        if not paths:
+            continue
+        rows = pyarrow.dataset.dataset(paths, filesystem=fs, format="parquet", schema=schema(Row))
+        try:
+            for batch in rows.to_batches(columns=list(columns)):
+                # Columns that a file lacks are read as null.
+                if any(batch[name].null_count for name in {"id", "model"} & set(columns)):
+                    raise pa.ArrowInvalid("rows without id or model")
+                yield folder == output.failed, batch
+        except (pa.ArrowException, OSError) as error:
+            raise Refused(
+                f"output: {redact(_culprit(fs, paths, columns) or folder)} can't be read as part of the manifest: "
+                f"{describe(error)}; move it away"
+            ) from None
+
+
+_Rank = tuple[bool, datetime]
+
+
+def _latest_of_repeated(output: Output) -> dict[int, _Rank | None]:
+    """The rank of the copy that counts, for each row that stands in more than one place: mostly none does."""
+    every = np.sort(np.concatenate([np.empty(0, np.uint64), *(_keys(batch) for _, batch in _scan(output, _KEY))]))
+    repeated = np.unique(every[1:][every[1:] == every[:-1]])
+    latest: dict[int, _Rank | None] = {}
+    if not len(repeated):
+        return latest
+    for failed, batch in _scan(output, [*_KEY, "created_at"]):
+        again = pa.array(contains(repeated, _keys(batch)))
+        for key, rank in _ranked(failed, batch.filter(again)):
+            latest[key] = max(latest.get(key) or rank, rank)
+    return latest
+
+
+def _ranked(failed: bool, batch: pa.RecordBatch) -> Iterator[tuple[int, _Rank]]:
+    created: list[Any] = batch["created_at"].to_pylist()
+    for key, made in zip(_keys(batch).tolist(), created, strict=True):
+        yield key, (not failed, made)
+
+
+def _take(latest: dict[int, _Rank | None], key: int, rank: _Rank) -> bool:
+    """Whether this copy counts; of equal ones only the first does."""
+    if latest[key] != rank:
+        return False
+    latest[key] = None
+    return True
+
+
+def _keys(batch: pa.RecordBatch) -> NDArray[np.uint64]:
+    return digests(f"{model}\0{row_id}" for model, row_id in zip(*(strings(batch[name]) for name in _KEY), strict=True))

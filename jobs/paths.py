@@ -19,7 +19,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9-]+")
 class Output:
     """The layout below the output URL.
 
-    `media/ audit/ manifest/ failed/ job.json stats.json stats.parquet report.html`
+    `media/ audit/ manifest/ failed/ job.json stats.json stats.parquet report.html lease.json`
     """
 
     url: str
@@ -39,6 +39,10 @@ class Output:
     @property
     def report(self) -> str:
         return storage.join(self.url, "report.html")
+
+    @property
+    def lease(self) -> str:
+        return storage.join(self.url, "lease.json")
 
     @property
     def manifest(self) -> str:

@@ -6,34 +6,50 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from enum import Enum
+from functools import cache
 from typing import Any
 
 import pyarrow as pa
 import ray
 import ray.data
+from ray.data._internal.execution.execution_callback import ExecutionCallback
 from ray.util.annotations import RayDeprecationWarning
 
 from jobs import metrics
+from jobs.actor import Actor, Setup, failed
 from jobs.audit import kept_share
+from jobs.batches import ending, form, packed, unpacked
 from jobs.config import Generation, Job, Model
 from jobs.encode import encode_batch
-from jobs.generate import Generate
+from jobs.errors import describe
+from jobs.lease import Glance
 from jobs.logs import log_rows
 from jobs.manifest import write_batch
-from jobs.media import settled
 from jobs.paths import Output
-from jobs.plan import Digests, fill, pending
-from jobs.prompts import Piece, Shard, pieces, read_piece
-from jobs.rows import Written
+from jobs.plan import Digests, fill, samples, wanted
+from jobs.prompts import Piece, Shard, portions, read_piece
+from jobs.rows import Sample, Written, table
 from jobs.runs import Tags
 
-_RETRIES_PER_BATCH = 2
+_DIED = "ActorDied: an actor died twice while making this row"
 _BATCHES_PER_ACTOR = 2  # One in work, one waiting: the actor is never without.
+_DEATHS = 16
+_DEATHS_PER_ACTOR = 4
+_DEATHS_PER_BATCH = 0.01
+
+
+class Try(Enum):
+    """How rows are tried: with others; then, those whose actor died, each on its own; then they have failed."""
+
+    TOGETHER = "together"
+    ALONE = "alone"
+    NO_MORE = "no more"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planner:
-    """What turns prompts into the samples of one model; the same in every reading task."""
+    """What turns prompts into the samples of one model; the same in every planning task."""
 
     prompts: str
     generation: Generation
@@ -42,76 +58,166 @@ class Planner:
     seed: int
 
 
-def run_model(
-    job: Job, model: Model, planner: Planner, shards: Sequence[Shard], done: Digests, run: str
-) -> Iterator[Written]:
-    """Make what is missing; yields as each batch is written. The driver holds pieces and counts, never rows."""
-    _settle_context()
-    batches = _dataset(job, model, planner, shards, done, run).iter_batches(batch_size=None, batch_format="pyarrow")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One model's part of a job."""
+
+    job: Job
+    model: Model
+    planner: Planner
+    shards: Sequence[Shard]
+    lease: str
+    """Whose turn it is to write to the output."""
+    run: str
+
+    @property
+    def tags(self) -> Tags:
+        return Tags(run=self.run, model=self.model.name)
+
+    @property
+    def output(self) -> Output:
+        return Output(url=self.job.output)
+
+    def setup(self, how: Try) -> Setup:
+        return Setup(
+            model=self.model,
+            generation=self.job.generation,
+            actors=self.job.actors,
+            audit_fraction=self.job.audit.fraction,
+            output=self.output,
+            lease=self.lease,
+            last_try=how is Try.ALONE,
+            run=self.run,
+        )
+
+
+def run_task(task: Task, pending: Digests, how: Try) -> Iterator[Written]:
+    """Make the pending rows; yields as each batch is written. The driver holds portions and counts, never rows.
+
+    A batch whose actor dies is left out: Ray would try it again for ever, or end the job.
+    """
+    _settle_context(_deaths_allowed(task.job, len(pending)) if how is Try.TOGETHER else -1)
+    batches = _dataset(task, pending, how).iter_batches(batch_size=None, batch_format="pyarrow")
     for batch in batches:
         assert isinstance(batch, pa.Table)
         yield from (Written(**counts) for counts in batch.to_pylist())
 
 
-def _dataset(
-    job: Job, model: Model, planner: Planner, shards: Sequence[Shard], done: Digests, run: str
-) -> ray.data.Dataset:
-    output = Output(url=job.output)
-    tags = Tags(run=run, model=model.name)
-    shared = ray.put(done)
-    files = settled(job.media, video="num_frames" in planner.accepted)
-    keep = kept_share(job.audit.keep, sum(shard.num_rows for shard in shards), job.audit.fraction)
+def _deaths_allowed(job: Job, num_rows: int) -> int:
+    """Batches that may be lost before the job ends: a few prompts that kill, or many nodes that go, but not all."""
+    return int(_DEATHS + _DEATHS_PER_ACTOR * job.actors.count + _DEATHS_PER_BATCH * num_rows / job.actors.batch_size)
 
-    def plan(sources: Any) -> Iterator[pa.Table]:
-        tried: Digests = ray.get(shared)
-        for source in sources.to_pylist():
-            for prompts in read_piece(planner.prompts, Piece(**source)):
-                yield fill(pending(prompts, tried), planner.generation, planner.accepted, planner.seed)
 
-    def finish(made: Any) -> pa.Table:
+def _dataset(task: Task, pending: Digests, how: Try) -> ray.data.Dataset:
+    shared = ray.put(pending)
+    rows_per_batch = task.job.actors.batch_size if how is Try.TOGETHER else 1
+
+    def plan(portion: Any) -> Iterator[pa.Table]:
+        try:
+            for batch in _batches(task, portion, ray.get(shared), rows_per_batch):
+                yield packed(batch)
+        except Exception as error:
+            yield ending(f"planning: {describe(error)}")
+
+    num_rows = sum(shard.num_rows for shard in task.shards)
+    keep = kept_share(task.job.audit.keep, num_rows, task.job.audit.fraction)
+
+    def finish(block: Any) -> pa.Table:
+        made, reason = unpacked(block)
+        if _glance(task.output, task.lease).over() == "lost":
+            reason = "another run writes to the output now"
+        return table(Written, [_none(ended=reason) if reason else finished(made, task.output, keep, task.tags)])
+
+    sources = [{"pieces": [asdict(piece) for piece in pieces]} for pieces in portions(task.shards)]
+    batches = ray.data.from_items(sources, override_num_blocks=len(sources)).map_batches(
+        plan, batch_size=1, batch_format="pyarrow"
+    )
+    made = _given_up(batches, task) if how is Try.NO_MORE else _generated(batches, task, how, keep)
+    return made.map_batches(finish, batch_size=None, batch_format="pyarrow")
+
+
+def _batches(task: Task, portion: pa.Table, pending: Digests, rows_per_batch: int) -> Iterator[pa.Table]:
+    planner = task.planner
+    pieces = [Piece(**piece) for source in portion.to_pylist() for piece in source["pieces"]]
+    prompts = (wanted(rows, pending) for piece in pieces for rows in read_piece(planner.prompts, piece))
+    filled = (fill(rows, planner.generation, planner.accepted, planner.seed) for rows in prompts)
+    for group in form(samples(filled), rows_per_batch):
+        if _glance(task.output, task.lease).over():
+            return
+        yield table(Sample, group)
+
+
+def finished(made: pa.Table, output: Output, keep: float, tags: Tags) -> Written:
+    """Encode, upload and note a batch. What goes wrong with its note is told, for the rows can be made again."""
+    if not made.num_rows:
+        return _none()
+    try:
         with metrics.timed("encode", tags):
-            rows = encode_batch(made, output, files, keep)
+            rows = encode_batch(made, output, keep)
         with metrics.timed("write", tags):
             written = write_batch(rows, output)
         log_rows(rows, tags)
         return written
-
-    sources = [asdict(piece) for piece in pieces(shards)]
-    samples = ray.data.from_items(sources, override_num_blocks=len(sources)).map_batches(
-        plan, batch_size=1, batch_format="pyarrow"
-    )
-    # Blocks of one batch each: what a kill loses is a batch, and no call is smaller than it could be.
-    batches = samples.repartition(target_num_rows_per_block=job.actors.batch_size, strict=True)
-    return _generated(batches, job, model, run).map_batches(finish, batch_size=None, batch_format="pyarrow")
+    except Exception as error:
+        return _none(unwritten=describe(error))
 
 
-def _generated(batches: ray.data.Dataset, job: Job, model: Model, run: str) -> ray.data.Dataset:
-    actors = job.actors
+def _none(**reasons: str) -> Written:
+    return Written(done=0, failed=0, steps=0, computed=0, delay=0.0, **reasons)  # type: ignore[arg-type]
+
+
+@cache
+def _glance(output: Output, lease: str) -> Glance:
+    """One per worker process."""
+    return Glance(output, lease)
+
+
+def _generated(batches: ray.data.Dataset, task: Task, how: Try, keep: float) -> ray.data.Dataset:
+    actors, output, tags = task.job.actors, task.output, task.tags
+    in_flight = _BATCHES_PER_ACTOR if how is Try.TOGETHER else 1
     with warnings.catch_warnings():
-        # Ray 2.60 has no other way to bound the retries of a batch that kills its actor.
+        # Ray 2.60 has no other way to say that a batch that kills its actor is not to be tried again at once.
         warnings.simplefilter("ignore", RayDeprecationWarning)
         return batches.map_batches(
-            Generate,
-            batch_size=actors.batch_size,
+            Actor,
+            batch_size=None,
             batch_format="pyarrow",
-            compute=ray.data.ActorPoolStrategy(size=actors.count, max_tasks_in_flight_per_actor=_BATCHES_PER_ACTOR),
+            compute=ray.data.ActorPoolStrategy(size=actors.count, max_tasks_in_flight_per_actor=in_flight),
             num_cpus=actors.num_cpus,
             num_gpus=actors.num_gpus,
             fn_constructor_kwargs={
-                "model": model,
-                "generation": job.generation,
-                "actors": actors,
-                "audit_fraction": job.audit.fraction,
-                "run": run,
+                "setup": task.setup(how),
+                "finish": lambda made: finished(made, output, keep, tags),
             },
-            max_task_retries=_RETRIES_PER_BATCH,
+            max_task_retries=0,
+            max_restarts=-1,
         )
 
 
-def _settle_context() -> None:
+def _given_up(batches: ray.data.Dataset, task: Task) -> ray.data.Dataset:
+    setup = task.setup(Try.NO_MORE)
+
+    def fail(block: Any) -> pa.Table:
+        rows, reason = unpacked(block)
+        return ending(reason) if reason else packed(failed(rows, setup, _DIED))
+
+    return batches.map_batches(fail, batch_size=None, batch_format="pyarrow")
+
+
+class _ForgetBlocks(ExecutionCallback):
+    """Ray keeps some kilobytes for each block that ever was, for a summary that nobody asks for here."""
+
+    def on_execution_step(self, executor: Any) -> None:
+        for operator in getattr(executor, "_topology", None) or ():
+            getattr(operator, "_output_blocks_stats", []).clear()
+
+
+def _settle_context(max_errored_blocks: int) -> None:
     context = ray.data.DataContext.get_current()
-    # Batches are then a function of the prompts, not of which reading task was first.
-    context.execution_options.preserve_order = True
+    # A block is then one row, which is one batch.
+    context.target_max_block_size = 1
+    context.max_errored_blocks = max_errored_blocks
+    context.custom_execution_callback_classes = [_ForgetBlocks]
     context.enable_progress_bars = False
     # A slow model load or a long video is not a hang.
     context.execution_no_progress_timeout_s = -1

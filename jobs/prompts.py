@@ -9,19 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 from fsspec.utils import glob_translate
-from numpy.typing import NDArray
 
 from jobs.errors import Refused, describe, redact, refusing
-from jobs.ids import SEED_BITS, digests
+from jobs.ids import SEED_BITS
 from jobs.paths import packaged
-from jobs.rows import strings
-from jobs.storage import open_url
+from jobs.storage import open_url, patient
 
 COLUMNS: dict[str, Any] = {
     "id": pa.string(),
@@ -30,13 +27,13 @@ COLUMNS: dict[str, Any] = {
     "seed": pa.int64(),
     "height": pa.int64(),
     "width": pa.int64(),
-    "num_frames": pa.int64(),
     "num_inference_steps": pa.int64(),
     "guidance_scale": pa.float64(),
 }
 """What a shard may hold; only `prompt` must be there, other columns are left alone."""
 
 _ROWS_AT_ONCE = 65_536
+_ROWS_PER_PORTION = 16_384
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +42,10 @@ class Shard:
 
     name: str
     """Path below the folder that all shards share; with the row's number it makes the id of a row without one."""
-    columns: tuple[str, ...]
-    row_group_sizes: tuple[int, ...]
+    columns: tuple[str, ...] = ()
+    row_group_sizes: tuple[int, ...] = ()
+    problem: str = ""
+    """Why it can't be read; then it counts as empty."""
 
     @property
     def num_rows(self) -> int:
@@ -55,11 +54,12 @@ class Shard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """One row group of a shard: what one reading task takes."""
+    """One row group of a shard: what is read at a time."""
 
     shard: str
     row_group: int
     first_row: int
+    num_rows: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +82,11 @@ class _Place:
         return path.partition("?")[0] if "http" in self.fs.protocol else path
 
 
-def find_shards(url: str) -> tuple[Shard, ...]:
-    """The shards of a file, folder or glob, by name, their footers checked. Raises Refused."""
+def find_shards(url: str, *, skip_unreadable: bool = False) -> tuple[Shard, ...]:
+    """The shards of a file, folder or glob, by name, their footers checked.
+
+    Raises Refused, also for a shard that can't be read, unless those are to be skipped.
+    """
     with refusing(f"prompts: can't list {url}"):
         fs, paths = _list(url)
     if not paths:
@@ -94,44 +97,83 @@ def find_shards(url: str) -> tuple[Shard, ...]:
         shards = tuple(
             threads.map(lambda path: _shard(fs, path, posixpath.relpath(place.without_query(path), folder)), paths)
         )
+    check_readable(shards, skip_unreadable=skip_unreadable)
     if not any(shard.num_rows for shard in shards):
         raise Refused(f"prompts: {redact(url)} holds no rows")
     return shards
 
 
-def check_ids(url: str, shards: Sequence[Shard]) -> NDArray[np.uint64]:
-    """A digest per row, sorted; refuses rows without an id and ids that stand twice. Eight bytes per row."""
-    found = np.empty(sum(shard.num_rows for shard in shards), dtype=np.uint64)
-    filled = 0
-    for shard in shards:
-        for ids in _shard_ids(url, shard):
-            found[filled : filled + len(ids)] = digests(ids)
-            filled += len(ids)
-    found.sort()
-    repeated = found[1:][found[1:] == found[:-1]]
-    if len(repeated):
-        row_id, places = _first_repeated(url, shards, int(repeated[0]))
-        raise Refused(f"prompts: {len(repeated)} duplicate id(s), first {row_id!r} in {places}; ids must differ")
-    return found
+def check_readable(shards: Sequence[Shard], *, skip_unreadable: bool) -> None:
+    """Raises Refused, naming the first shard that can't be read, unless those are to be skipped."""
+    problems = [shard.problem for shard in shards if shard.problem]
+    if problems and not skip_unreadable:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise Refused(f"{problems[0]}{more}; mend it, or go on without it by --skip_unreadable_shards true")
 
 
 def pieces(shards: Sequence[Shard]) -> Iterator[Piece]:
     for shard in shards:
         first_row = 0
         for row_group, size in enumerate(shard.row_group_sizes):
-            yield Piece(shard=shard.name, row_group=row_group, first_row=first_row)
+            yield Piece(shard=shard.name, row_group=row_group, first_row=first_row, num_rows=size)
             first_row += size
 
 
+def portions(shards: Sequence[Shard]) -> list[list[Piece]]:
+    """Pieces in lists of some 16,000 rows: what one planning task takes, however small the row groups are."""
+    found: list[list[Piece]] = []
+    room = 0
+    for piece in pieces(shards):
+        if room <= 0:
+            found.append([])
+            room = _ROWS_PER_PORTION
+        found[-1].append(piece)
+        room -= piece.num_rows
+    return found
+
+
 def read_piece(url: str, piece: Piece) -> Iterator[pa.Table]:
-    """The piece's prompts with exactly COLUMNS: missing ones null, ids filled in."""
-    with _open_shard(url, piece.shard) as file:
+    """The piece's prompts with exactly COLUMNS: missing ones null, ids filled in. Goes on where storage failed."""
+    row = piece.first_row
+    for attempt in patient():
+        with attempt:
+            for prompts in _read(url, piece.shard, piece.first_row, [piece.row_group]):
+                if prompts.first_row >= row:
+                    yield prompts.rows
+                    row = prompts.first_row + prompts.rows.num_rows
+
+
+def read_shard(url: str, shard: Shard) -> Iterator[pa.Table]:
+    """As read_piece, for all of a shard, each value looked at. Raises Refused."""
+    with refusing(f"prompts: can't read {shard.name}"):
+        for prompts in _read(url, shard.name, 0, range(len(shard.row_group_sizes))):
+            prompts.rows.validate(full=True)
+            _check_values(prompts.rows, shard.name)
+            yield prompts.rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rows:
+    first_row: int
+    rows: pa.Table
+
+
+def _read(url: str, shard: str, row: int, row_groups: Sequence[int]) -> Iterator[_Rows]:
+    with _open_shard(url, shard) as file:
         parquet = pq.ParquetFile(file)
         present = [name for name in COLUMNS if name in parquet.schema_arrow.names]
-        row = piece.first_row
-        for batch in parquet.iter_batches(_ROWS_AT_ONCE, row_groups=[piece.row_group], columns=present):
-            yield _complete(pa.Table.from_batches([batch]), piece.shard, row)
+        for batch in parquet.iter_batches(_ROWS_AT_ONCE, row_groups=list(row_groups), columns=present):
+            yield _Rows(first_row=row, rows=_complete(pa.Table.from_batches([batch]), shard, row))
             row += batch.num_rows
+
+
+def _check_values(prompts: pa.Table, shard: str) -> None:
+    if missing := prompts["id"].null_count:
+        raise Refused(f"prompts: {shard} has {missing} row(s) without an id; fill in or drop id")
+    # Of a larger seed torch would use the last 32 bits only: two seeds could give the same noise unseen.
+    for seed in (pc.min(prompts["seed"]).as_py(), pc.max(prompts["seed"]).as_py()):
+        if seed is not None and not 0 <= seed < 2**SEED_BITS:
+            raise Refused(f"prompts: seed {seed} in {shard} is not between 0 and {2**SEED_BITS - 1}")
 
 
 def _complete(prompts: pa.Table, shard: str, first_row: int) -> pa.Table:
@@ -206,12 +248,15 @@ def _open_shard(url: str, name: str) -> Any:
 
 
 def _shard(fs: AbstractFileSystem, path: str, name: str) -> Shard:
-    with refusing(f"prompts: {name} is not a readable Parquet file"), fs.open(path, "rb") as file:
-        parquet = pq.ParquetFile(file)
-        columns = tuple(column for column in COLUMNS if column in parquet.schema_arrow.names)
-        groups = parquet.metadata
-        sizes = tuple(groups.row_group(index).num_rows for index in range(groups.num_row_groups))
-    _check_columns(name, parquet.schema_arrow)
+    try:
+        with refusing(f"prompts: {name} is not a readable Parquet file"), fs.open(path, "rb") as file:
+            parquet = pq.ParquetFile(file)
+            columns = tuple(column for column in COLUMNS if column in parquet.schema_arrow.names)
+            groups = parquet.metadata
+            sizes = tuple(groups.row_group(index).num_rows for index in range(groups.num_row_groups))
+        _check_columns(name, parquet.schema_arrow)
+    except Refused as problem:
+        return Shard(name=name, problem=str(problem))
     return Shard(name=name, columns=columns, row_group_sizes=sizes)
 
 
@@ -237,43 +282,3 @@ def _fits(found: pa.DataType, wanted: pa.DataType, column: str) -> bool:
         return text or (column == "id" and pa.types.is_integer(found))
     # Integers with gaps leave pandas as floats.
     return number
-
-
-def _shard_ids(url: str, shard: Shard) -> Iterator[list[str]]:
-    """The shard's ids; numbers are read along, so that one that doesn't fit is found before the job starts."""
-    columns = [column for column in shard.columns if column not in ("prompt", "negative_prompt")]
-    if not columns:
-        yield from _numbered(shard)
-        return
-    row = 0
-    with refusing(f"prompts: can't read {shard.name}"), _open_shard(url, shard.name) as file:
-        for batch in pq.ParquetFile(file).iter_batches(_ROWS_AT_ONCE, columns=columns):
-            prompts = _complete(pa.Table.from_batches([batch]), shard.name, row)
-            _check_seeds(prompts["seed"], shard.name)
-            ids = prompts["id"]
-            if ids.null_count:
-                raise Refused(f"prompts: {shard.name} has {ids.null_count} row(s) without an id; fill in or drop id")
-            yield strings(ids)
-            row += batch.num_rows
-
-
-def _check_seeds(seeds: Any, shard: str) -> None:
-    """Of a larger seed torch would use the last 32 bits only: two seeds could give the same noise unseen."""
-    for seed in (pc.min(seeds).as_py(), pc.max(seeds).as_py()):
-        if seed is not None and not 0 <= seed < 2**SEED_BITS:
-            raise Refused(f"prompts: seed {seed} in {shard} is not between 0 and {2**SEED_BITS - 1}")
-
-
-def _numbered(shard: Shard) -> Iterator[list[str]]:
-    for first_row in range(0, shard.num_rows, _ROWS_AT_ONCE):
-        yield _row_numbers(shard.name, first_row, min(_ROWS_AT_ONCE, shard.num_rows - first_row))
-
-
-def _first_repeated(url: str, shards: Sequence[Shard], digest: int) -> tuple[str, str]:
-    places: list[str] = []
-    row_id = ""
-    for shard in shards:
-        for ids in _shard_ids(url, shard):
-            for found in np.asarray(ids, dtype=object)[digests(ids) == digest]:
-                row_id, places = found, [*places, shard.name]
-    return row_id, " and ".join(dict.fromkeys(places[:3]))

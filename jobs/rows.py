@@ -26,10 +26,7 @@ _ARROW = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One picture or video to make: a prompt's row with everything filled in.
-
-    None: the pipeline takes no such argument, or has a number of frames of its own.
-    """
+    """One picture to make: a prompt's row with everything filled in. None: the pipeline takes no such argument."""
 
     id: str
     prompt: str | None
@@ -40,6 +37,8 @@ class Sample:
     num_frames: int | None
     num_inference_steps: int
     guidance_scale: float | None
+    fingerprint: int = 0
+    """A digest of what the prompt's row says, by which a row that was edited under its id is told."""
 
     @property
     def call(self) -> tuple[object, ...]:
@@ -74,8 +73,6 @@ class Row(Sample):
     error: str = ""
     uri: str | None = None
     media_type: str | None = None
-    fps: float | None = None
-    """Frames per second of a video."""
     num_bytes: int | None = None
     sha256: str | None = None
     seconds: float | None = None
@@ -99,10 +96,20 @@ class Row(Sample):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made(Row):
-    """A row on its way from the actor to the encoder, with its pixels as raw frames x height x width x 3 bytes."""
+    """A row on its way from the actor to the encoder, with its pictures as raw height x width x 3 bytes."""
 
     pixels: bytes | None = None
     baseline_pixels: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Rows that go through Ray as one: a block of one such row is what one pipeline call makes."""
+
+    rows: bytes
+    """A table of them, as an Arrow stream."""
+    ended: str = ""
+    """Why the job must end; then there are no rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +127,12 @@ class Written:
     audited_seconds: float = 0.0
     """Of the audited rows, `seconds` with the cache and without it."""
     baseline_seconds: float = 0.0
+    unstored: int = 0
+    """Of `failed`, those whose media could not be written."""
+    unwritten: str = ""
+    """Why the batch itself could not be written to the manifest, so that its rows are still to be done."""
+    ended: str = ""
+    """Why the job must end, if it must."""
 
 
 def schema(kind: type) -> pa.Schema:

@@ -4,61 +4,70 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
-import numpy as np
-from ray.exceptions import RayError
 from rich.console import Console
 
-from jobs import cluster, identity, manifest, media, metrics, models, prompts, storage
-from jobs.config import Job, Model
-from jobs.errors import JobFailed, Refused, last_line, redact, refusing
+from jobs import cluster, identity, lease, manifest, merge, metrics, preflight, signals, storage, tries
+from jobs.config import Job
+from jobs.errors import JobFailed
 from jobs.ids import contains
+from jobs.lease import Lease
 from jobs.logs import log_model
-from jobs.paths import Output, packaged
-from jobs.pipeline import Planner, run_model
+from jobs.paths import Output
+from jobs.pipeline import Task
 from jobs.plan import Digests
+from jobs.preflight import Checked
 from jobs.progress import Tally, follow
-from jobs.prompts import Shard
-from jobs.runs import Tags, current_run
+from jobs.runs import current_run
+from jobs.scan import check_duplicates
 from jobs.statistics import COLUMNS, Statistics, per_model
 from jobs.summary import Summary
-
-_RAY_COPY = "/runtime_resources/working_dir_files/"
-"""Where a job runs after `ray job submit --working-dir`."""
+from jobs.work import Work, check_edited, to_do, works
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
-    """What is left to do for one model."""
+def generate(job: Job, console: Console, *, retry_failed: bool = False) -> Summary:
+    """Make every picture that is missing, or all that failed, and say what the job came to.
 
-    model: Model
-    planner: Planner
-    tried: Digests
-    pending: int
-
-
-def generate(job: Job, console: Console) -> Summary:
-    """Make every picture that is missing, and say what the job came to.
-
-    Raises Refused before any actor starts, JobFailed if the job ends before all rows were tried.
+    Raises Refused before any actor starts, JobFailed if the job ends before all rows were tried, and
+    KeyboardInterrupt after a signal, when what was in hand is written.
     """
-    job = _with_absolute_paths(job)
-    shards = prompts.find_shards(job.prompts)
-    _check_output(job)
-    works = _check(job, shards)
-    todo = [work for work in works if work.pending]
-    _say(console, f"{job.name}: {sum(work.pending for work in todo):,} rows to do, output {storage.public(job.output)}")
+    with signals.handled():
+        ready = preflight.checked(job)
+        check_duplicates(ready.job.prompts, ready.scan)
+        for shard in ready.scan.shards:
+            if shard.problem:
+                _say(console, f"skipped: {shard.problem}")
+        with lease.held(Output(url=ready.job.output)) as turn:
+            return _generate(ready, turn, console, retry_failed=retry_failed)
+
+
+def _generate(ready: Checked, turn: Lease, console: Console, *, retry_failed: bool) -> Summary:
+    job, output = ready.job, Output(url=ready.job.output)
+    identity.claim(job)
+    merge.merge(output)
+    states = works(ready)
+    check_edited(ready, states)
+    pending = {work.model.name: to_do(work, retry_failed=retry_failed) for work in states}
+    total = sum(len(ids) for ids in pending.values())
+    _say(console, f"{job.name}: {total:,} rows to do, output {storage.public(job.output)}")
+    for name, ids in pending.items():
+        manifest.forget_failed(output, name, ids)
     try:
-        runs = _run(job, shards, todo, console) if todo else {}
-    except JobFailed:
+        runs = _run(ready, states, pending, turn, console) if total else {}
+    except (JobFailed, KeyboardInterrupt):
         # What was written counts; that it can't be counted must not hide what ended the job.
         with suppress(Exception):
             console.print(_summary(job, {}).table())
         raise
     summary = _summary(job, runs)
-    for work in todo:
-        _check_readable(job, work, summary)
+    if turn.leaving:
+        console.print(summary.table())
+        raise KeyboardInterrupt
+    for work in states:
+        _check_readable(job, work, pending[work.model.name], summary)
+    if skipped := sum(bool(shard.problem) for shard in ready.scan.shards):
+        console.print(summary.table())
+        raise JobFailed(f"{skipped} shard(s) of prompts could not be read and were skipped; all else is tried")
     return summary
 
 
@@ -71,10 +80,11 @@ def _summary(job: Job, runs: dict[str, Tally]) -> Summary:
     return summary
 
 
-def _check_readable(job: Job, work: Work, summary: Summary) -> None:
+def _check_readable(job: Job, work: Work, pending: Digests, summary: Summary) -> None:
     """Workers wrote, this process reads: on a folder that each node has for itself these are not the same files."""
     there = summary.models.get(work.model.name, Statistics())
-    lost = len(work.tried) + work.pending - there.done - there.failed
+    retried = int(contains(work.failed, pending).sum())
+    lost = len(work.tried.ids) - retried + len(pending) - there.done - there.failed
     if lost > 0:
         raise JobFailed(
             f"model {work.model.name}: {lost:,} written rows can't be read back from {storage.public(job.output)}; "
@@ -82,69 +92,43 @@ def _check_readable(job: Job, work: Work, summary: Summary) -> None:
         )
 
 
+def _run(
+    ready: Checked, states: Sequence[Work], pending: dict[str, Digests], turn: Lease, console: Console
+) -> dict[str, Tally]:
+    def leave() -> None:
+        turn.leave()
+        _say(console, "leaving: the batches in hand are finished first; again to leave at once")
+
+    run = current_run(ready.job.name)
+    with cluster.joined(ready.job.log_format) as fixed, signals.handled(leave):
+        job = ready.job.model_copy(update={"actors": cluster.fit(ready.job.actors, fixed=fixed)})
+        if lacking := cluster.shortage(job.actors):
+            _say(console, lacking)
+        runs = {}
+        for work in states:
+            name = work.model.name
+            if not len(pending[name]) or turn.leaving:
+                continue
+            task = Task(
+                job=job,
+                model=work.model,
+                planner=ready.planners[name],
+                shards=ready.scan.shards,
+                lease=turn.owner,
+                run=run,
+            )
+            runs[name] = _run_one(task, pending[name], turn, console)
+        return runs
+
+
+def _run_one(task: Task, pending: Digests, turn: Lease, console: Console) -> Tally:
+    log_model("model begins", task.tags, pending=len(pending))
+    batches = tries.make(task, pending, turn, lambda line: _say(console, line))
+    tally = follow(metrics.watch(batches, task.tags, len(pending)), task.model.name, len(pending), console)
+    log_model("model ends", task.tags, done=tally.done, failed=tally.failed, seconds=tally.seconds)
+    return tally
+
+
 def _say(console: Console, line: str) -> None:
     """As it is: brackets in a path are no markup, and a log has no width."""
     console.print(line, markup=False, soft_wrap=True, highlight=False)
-
-
-def _check_output(job: Job) -> None:
-    output = Output(url=job.output)
-    for folder in (output.manifest, output.failed):
-        if prompts.would_read(job.prompts, storage.join(folder, "0.parquet")):
-            raise Refused(
-                f"output: the next run would read {storage.public(folder)} as prompts, for it lies in "
-                f"{redact(job.prompts)}; give an --output elsewhere"
-            )
-
-
-def _with_absolute_paths(job: Job) -> Job:
-    with refusing("prompts or output: no such storage"):
-        inputs = job.prompts if packaged(job.prompts) != job.prompts else storage.absolute(job.prompts)
-        output = storage.absolute(job.output)
-        for name, url in (("prompts", inputs), ("output", output)):
-            if storage.in_memory(packaged(url)):
-                raise Refused(f"{name}: {url} is this process's memory, which no worker sees; give a folder or URL")
-    if _RAY_COPY in output:
-        raise Refused(f"output: {job.output} would be in Ray's temporary copy of this folder; give a full path or URL")
-    return job.model_copy(update={"prompts": inputs, "output": output})
-
-
-def _check(job: Job, shards: Sequence[Shard]) -> list[Work]:
-    """Everything that can be refused without an actor."""
-    columns = {column for shard in shards for column in shard.columns}
-    calls = {model.name: models.check(model, job.generation, columns) for model in job.each_model}
-    media.check(job, {name: call.makes_videos for name, call in calls.items()})
-    ids = prompts.check_ids(job.prompts, shards)
-    identity.claim(job)
-    works = []
-    for model in job.each_model:
-        tried = manifest.tried_ids(Output(url=job.output), model.name)
-        planner = Planner(
-            prompts=job.prompts, generation=job.generation, accepted=calls[model.name].accepted, seed=job.seed
-        )
-        pending = int(np.count_nonzero(~contains(tried, ids)))
-        works.append(Work(model=model, planner=planner, tried=tried, pending=pending))
-    return works
-
-
-def _run(job: Job, shards: Sequence[Shard], works: Sequence[Work], console: Console) -> dict[str, Tally]:
-    run = current_run(job.name)
-    with cluster.joined(job.log_format) as fixed:
-        job = job.model_copy(update={"actors": cluster.fit(job.actors, fixed=fixed)})
-        if lacking := cluster.shortage(job.actors):
-            _say(console, lacking)
-        return {work.model.name: _run_one(job, shards, work, run, console) for work in works}
-
-
-def _run_one(job: Job, shards: Sequence[Shard], work: Work, run: str, console: Console) -> Tally:
-    tags = Tags(run=run, model=work.model.name)
-    log_model("model begins", tags, pending=work.pending)
-    batches = run_model(job, work.model, work.planner, shards, work.tried, run)
-    try:
-        tally = follow(metrics.watch(batches, tags, work.pending), work.model.name, work.pending, console)
-    except RayError as error:
-        raise JobFailed(f"model {work.model.name}: {last_line(error)}") from error
-    log_model("model ends", tags, done=tally.done, failed=tally.failed, seconds=tally.seconds)
-    if tally.rows != work.pending:
-        raise JobFailed(f"model {work.model.name}: {work.pending - tally.rows} rows were lost; run the job again")
-    return tally

@@ -10,13 +10,20 @@ from contextlib import suppress
 
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
-from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from jobs.errors import redact
+from jobs.errors import describe, redact
 
 # A put of these shows the whole object or nothing; everything else writes beside the target and renames.
 _ATOMIC_PUT = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "memory"})
-_PERMANENT = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError, NotImplementedError)
+_PERMANENT = (
+    PermissionError,
+    FileNotFoundError,
+    NotADirectoryError,
+    IsADirectoryError,
+    FileExistsError,
+    NotImplementedError,
+)
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 
@@ -47,6 +54,34 @@ def public(url: str) -> str:
     return f"file://{path}" if _protocol(fs) == "file" else redact(url)
 
 
+def _may_pass(error: BaseException) -> bool:
+    permanent = isinstance(error, _PERMANENT) or (isinstance(error, OSError) and error.errno in _NO_ROOM)
+    return isinstance(error, Exception) and not permanent
+
+
+def patient() -> Retrying:
+    """Eight attempts over half a minute or so: what every reading and writing of a file gets."""
+    return Retrying(
+        retry=retry_if_exception(_may_pass),
+        stop=stop_after_attempt(8),
+        wait=wait_random_exponential(multiplier=0.5, max=20),
+        reraise=True,
+    )
+
+
+class WriteFailed(Exception):
+    """A file could not be written, not at the last attempt either; names the error of that one."""
+
+
+def write(url: str, content: bytes) -> None:
+    """Write a file at once: no reader ever sees half of it. Raises WriteFailed after the last attempt."""
+    try:
+        _write(url, content)
+    except Exception as error:
+        raise WriteFailed(describe(error)) from error
+
+
+@patient().wraps
 def read(url: str) -> bytes | None:
     """The file's content, None where there is no such file."""
     fs, path = open_url(url)
@@ -58,19 +93,31 @@ def read(url: str) -> bytes | None:
     return content
 
 
-def _may_pass(error: BaseException) -> bool:
-    permanent = isinstance(error, _PERMANENT) or (isinstance(error, OSError) and error.errno in _NO_ROOM)
-    return isinstance(error, Exception) and not permanent
+@patient().wraps
+def remove(url: str) -> None:
+    """Remove a file, if it is there."""
+    fs, path = open_url(url)
+    with suppress(FileNotFoundError):
+        fs.rm_file(path)
 
 
-@retry(
-    retry=retry_if_exception(_may_pass),
-    stop=stop_after_attempt(5),
-    wait=wait_random_exponential(multiplier=0.5, max=10),
-    reraise=True,
-)
-def write(url: str, content: bytes) -> None:
-    """Write a file at once: no reader ever sees half of it. Tried five times, over some ten seconds at most."""
+def create(url: str, content: bytes) -> bool:
+    """Write a small file where none is; False if there is one. Not tried twice: the first try may have made it."""
+    fs, path = open_url(url)
+    try:
+        if _protocol(fs) == "file":
+            fs.makedirs(posixpath.dirname(path), exist_ok=True)
+            with open(path, "xb") as file:
+                file.write(content)
+        else:
+            fs.pipe_file(path, content, mode="create")
+    except FileExistsError:
+        return False
+    return True
+
+
+@patient().wraps
+def _write(url: str, content: bytes) -> None:
     fs, path = open_url(url)
     if _protocol(fs) in _ATOMIC_PUT:
         fs.pipe_file(path, content)

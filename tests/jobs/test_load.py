@@ -86,7 +86,7 @@ def test_several_models_replace_the_one() -> None:
     ("arguments", "sentence"),
     [
         (["--actors.batchsize", "3"], r"job: unknown key actors.batchsize \(did you mean batch_size\?\)"),
-        (["--colour", "red"], r"unknown key colour \(known: name, prompts, output"),
+        (["--colour", "red"], r"unknown key colour \(known: name, prompts, skip_unreadable_shards, output"),
         (
             ["--models", "[{pipeline: a/b, dtyp: x}]", "--model", "null"],
             r"unknown key models.0.dtyp \(did you mean dtype",

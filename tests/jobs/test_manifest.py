@@ -1,3 +1,5 @@
+from dataclasses import asdict
+from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 
 from jobs.errors import Refused
 from jobs.ids import digests
-from jobs.manifest import read_batches, tried_ids, write_batch
+from jobs.manifest import forget_failed, read_batches, tried, write_batch
 from jobs.paths import Output
 from jobs.rows import Row, table, values
 from tests.jobs.test_rows import made
@@ -26,16 +28,19 @@ def test_rows_done_and_failed_go_to_folders_of_their_own(tmp_path: Path) -> None
     output = Output(url=str(tmp_path))
     audited = {"seconds": 1.0, "baseline_seconds": 2.5}
     rows = [row("a", steps=4, computed=2, **audited), row("b", error="ValueError: no"), row("c", steps=4, computed=3)]
-    (counts,) = write_batch(table(Row, rows), output).to_pylist()
+    counts = asdict(write_batch(table(Row, rows), output))
     assert counts.pop("delay") > 0
     assert counts == {
         "done": 2,
         "failed": 1,
         "steps": 8,
         "computed": 5,
-        "errors": ["ValueError"],
+        "errors": ("ValueError",),
         "audited_seconds": 1.0,
         "baseline_seconds": 2.5,
+        "unstored": 0,
+        "unwritten": "",
+        "ended": "",
     }
     assert pq.read_table(output.manifest).to_pylist() == table(Row, [rows[0], rows[2]]).to_pylist()
     assert pq.read_table(output.failed)["error"].to_pylist() == ["ValueError: no"]
@@ -49,10 +54,10 @@ def test_a_batch_written_again_is_there_once(tmp_path: Path) -> None:
 
 
 def test_tried_ids_are_those_of_the_model_failed_ones_too(output: Output) -> None:
-    assert len(tried_ids(output, "flux")) == 0
+    assert len(tried(output, "flux").ids) == 0
     write_batch(table(Row, [row("b"), row("a", error="x")]), output)
     write_batch(table(Row, [row("c"), row("d", model="mochi")]), output)
-    assert np.array_equal(tried_ids(output, "flux"), np.sort(digests(["a", "b", "c"])))
+    assert np.array_equal(tried(output, "flux").ids, np.sort(digests(["a", "b", "c"])))
     assert sum(batch.num_rows for batch in read_batches(output, ["id"])) == 4
 
 
@@ -60,18 +65,49 @@ def test_a_file_that_is_not_ours_is_named_or_left_alone(tmp_path: Path) -> None:
     output = Output(url=str(tmp_path))
     write_batch(table(Row, [row("a")]), output)
     (tmp_path / "manifest" / "README.md").write_text("about")
-    assert len(tried_ids(output, "flux")) == 1
+    assert len(tried(output, "flux").ids) == 1
     foreign = tmp_path / "manifest" / "foreign.parquet"
     pq.write_table(pa.table({"x": [1]}), foreign)
     with pytest.raises(Refused, match=r"foreign\.parquet can't be read as part of the manifest: .*; move it away"):
-        tried_ids(output, "flux")
+        tried(output, "flux")
     foreign.write_bytes(b"PAR1 and no more")
     with pytest.raises(Refused, match=r"foreign\.parquet can't be read"):
-        tried_ids(output, "flux")
+        tried(output, "flux")
 
 
 def test_unfinished_files_are_not_read(tmp_path: Path) -> None:
     output = Output(url=str(tmp_path))
     write_batch(table(Row, [row("a")]), output)
     (tmp_path / "manifest" / ".x.parquet.0.tmp").write_bytes(b"half")
-    assert len(tried_ids(output, "flux")) == 1
+    assert len(tried(output, "flux").ids) == 1
+
+
+def test_a_row_that_stands_twice_counts_once_as_done_and_as_made_last(output: Output) -> None:
+    late = datetime(2100, 1, 1, tzinfo=timezone.utc)
+    copies = [row("a", error="x"), row("a", seed=1), row("a", seed=2, created_at=late), row("b", error="x")]
+    for number, copy in enumerate([*copies, row("a", seed=3, model="mochi")]):
+        # Names differ with the rows that a batch holds.
+        write_batch(table(Row, [copy, row(f"other{number}")]), output)
+    write_batch(table(Row, [row("a", seed=2, created_at=late), row("other0"), row("c")]), output)
+    rows = [each for batch in read_batches(output, ["id", "seed", "error"]) for each in batch.to_pylist()]
+    assert sorted(each["id"] for each in rows) == ["a", "a", "b", "c", *(f"other{number}" for number in range(5))]
+    assert sorted(each["seed"] for each in rows if each["id"] == "a") == [2, 3]
+    found = tried(output, "flux")
+    assert dict(zip(found.ids.tolist(), found.failed.tolist(), strict=True))[int(digests(["b"])[0])]
+    assert found.failed.sum() == 1
+
+
+def test_what_was_made_is_known_by_its_fingerprint(output: Output) -> None:
+    write_batch(table(Row, [row("a", fingerprint=5), row("b", fingerprint=-1)]), output)
+    found = tried(output, "flux")
+    by_id = dict(zip(found.ids.tolist(), found.fingerprints.tolist(), strict=True))
+    assert [by_id[int(digest)] for digest in digests(["a", "b"])] == [5, 2**64 - 1]
+
+
+def test_only_the_failed_rows_asked_for_are_forgotten(output: Output) -> None:
+    for model in ("flux", "mochi"):
+        write_batch(table(Row, [row("a", error="x", model=model), row("b", error="x", model=model)]), output)
+    write_batch(table(Row, [row("c"), row("d", error="x")]), output)
+    forget_failed(output, "flux", np.sort(digests(["a", "c", "d"])))
+    assert np.array_equal(tried(output, "flux").ids, np.sort(digests(["b", "c"])))
+    assert len(tried(output, "mochi").ids) == 2

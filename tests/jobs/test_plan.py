@@ -5,7 +5,7 @@ import pyarrow as pa
 
 from jobs.config import Generation
 from jobs.ids import digests, seed_for
-from jobs.plan import fill, pending
+from jobs.plan import fill, samples, wanted
 from jobs.prompts import COLUMNS
 from jobs.rows import Sample, schema
 
@@ -19,19 +19,19 @@ def prompts(**columns: list[object]) -> pa.Table:
 
 
 def test_what_a_row_does_not_say_comes_from_the_job() -> None:
-    samples = fill(prompts(height=[96, None, None], guidance_scale=[None, 1.0, None]), GENERATION, ALL, 0)
-    assert samples.schema == schema(Sample)
-    assert samples["height"].to_pylist() == [96, 64, 64]
-    assert samples["width"].to_pylist() == [32, 32, 32]
-    assert samples["guidance_scale"].to_pylist() == [2.0, 1.0, 2.0]
-    assert samples["negative_prompt"].to_pylist() == ["blur", "blur", "blur"]
-    assert samples["num_frames"].to_pylist() == [None, None, None]
+    filled = fill(prompts(height=[96, None, None], guidance_scale=[None, 1.0, None]), GENERATION, ALL, 0)
+    assert filled.schema == schema(Sample)
+    assert filled["height"].to_pylist() == [96, 64, 64]
+    assert filled["width"].to_pylist() == [32, 32, 32]
+    assert filled["guidance_scale"].to_pylist() == [2.0, 1.0, 2.0]
+    assert filled["negative_prompt"].to_pylist() == ["blur", "blur", "blur"]
+    assert filled["num_frames"].to_pylist() == [None, None, None]
 
 
 def test_what_the_pipeline_does_not_take_stays_empty() -> None:
-    samples = fill(prompts(), GENERATION, ALL - {"guidance_scale", "negative_prompt"}, 0)
-    assert samples["guidance_scale"].to_pylist() == [None, None, None]
-    assert samples["negative_prompt"].to_pylist() == [None, None, None]
+    filled = fill(prompts(), GENERATION, ALL - {"guidance_scale", "negative_prompt"}, 0)
+    assert filled["guidance_scale"].to_pylist() == [None, None, None]
+    assert filled["negative_prompt"].to_pylist() == [None, None, None]
 
 
 def test_a_row_keeps_its_own_seed_and_gets_one_otherwise() -> None:
@@ -39,7 +39,15 @@ def test_a_row_keeps_its_own_seed_and_gets_one_otherwise() -> None:
     assert seeds == [5, seed_for(3, "b"), 0]
 
 
-def test_rows_that_are_done_are_left_out() -> None:
-    assert pending(prompts(), np.sort(digests(["b", "other"])))["id"].to_pylist() == ["a", "c"]
-    assert pending(prompts(), digests([]))["id"].to_pylist() == ["a", "b", "c"]
-    assert pending(prompts(), np.sort(digests(["a", "b", "c"])))["id"].to_pylist() == []
+def test_only_pending_rows_are_wanted() -> None:
+    assert wanted(prompts(), np.sort(digests(["a", "c", "other"])))["id"].to_pylist() == ["a", "c"]
+    assert wanted(prompts(), digests([]))["id"].to_pylist() == []
+    assert wanted(prompts(), np.sort(digests(["a", "b", "c"])))["id"].to_pylist() == ["a", "b", "c"]
+
+
+def test_samples_say_by_their_fingerprints_what_their_rows_said() -> None:
+    plain = fill(prompts(), GENERATION, ALL, 0)["fingerprint"].to_pylist()
+    assert len(set(plain)) == 3
+    assert [sample.fingerprint for sample in samples([fill(prompts(), GENERATION, ALL, 0)])] == plain
+    edited = fill(prompts(negative_prompt=[None, "ink", None]), GENERATION, ALL, 0)["fingerprint"].to_pylist()
+    assert [one == other for one, other in zip(plain, edited, strict=True)] == [True, False, True]

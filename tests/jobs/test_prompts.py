@@ -3,20 +3,24 @@ from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
 from threading import Thread
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from jobs.errors import Refused
-from jobs.ids import digests
-from jobs.prompts import COLUMNS, check_ids, find_shards, pieces, read_piece, would_read
+from jobs.prompts import COLUMNS, find_shards, pieces, portions, read_piece, read_shard, would_read
 from tests.jobs.conftest import WriteShard
 
 
 def read_all(url: str) -> list[dict[str, object]]:
     shards = find_shards(url)
     return [row for piece in pieces(shards) for table in read_piece(url, piece) for row in table.to_pylist()]
+
+
+def looked_at(url: str) -> None:
+    """Every value of every shard."""
+    for each in find_shards(url):
+        list(read_shard(url, each))
 
 
 @pytest.fixture
@@ -56,6 +60,13 @@ def test_every_row_group_is_a_piece_and_rows_count_through(tmp_path: Path) -> No
     assert [row["id"] for row in read_all(url)] == [f"x.parquet#{index}" for index in range(7)]
 
 
+def test_small_row_groups_are_planned_together_and_none_is_lost(shard: WriteShard, tmp_path: Path) -> None:
+    for name, rows in (("a", 16_000), ("b", 500), ("c", 1), ("d", 20_000), ("e", 3)):
+        shard(f"{name}.parquet", prompt=["x"] * rows)
+    found = [[piece.shard for piece in portion] for portion in portions(find_shards(str(tmp_path / "prompts")))]
+    assert found == [["a.parquet", "b.parquet"], ["c.parquet", "d.parquet"], ["e.parquet"]]
+
+
 def test_any_file_system_will_do() -> None:
     import fsspec
 
@@ -68,19 +79,6 @@ def test_any_file_system_will_do() -> None:
 def test_other_kinds_of_text_are_text(tmp_path: Path, text: pa.DataType) -> None:
     pq.write_table(pa.table({"prompt": pa.array(["one"]).cast(text), "id": [5]}), tmp_path / "x.parquet")
     assert [(row["id"], row["prompt"]) for row in read_all(str(tmp_path))] == [("5", "one")]
-
-
-def test_ids_are_digested_in_order(folder: str) -> None:
-    expected = np.sort(digests(["a1", "a2", "b.parquet#0", "deep/c.parquet#0", "deep/c.parquet#1"]))
-    assert np.array_equal(check_ids(folder, find_shards(folder)), expected)
-
-
-def test_duplicate_ids_are_named_with_their_shards(shard: WriteShard, tmp_path: Path) -> None:
-    for name in ("a", "b", "c"):
-        shard(f"{name}.parquet", id=["x", name], prompt=["p", "q"])
-    url = str(tmp_path / "prompts")
-    with pytest.raises(Refused, match=r"2 duplicate id\(s\), first 'x' in a.parquet and b.parquet and c.parquet"):
-        check_ids(url, find_shards(url))
 
 
 @pytest.mark.parametrize(
@@ -101,7 +99,7 @@ def test_shards_that_do_not_fit_are_refused(
     shard("a.parquet", **columns)
     url = str(tmp_path / "prompts")
     with pytest.raises(Refused, match=sentence):
-        check_ids(url, find_shards(url))
+        looked_at(url)
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32])
@@ -109,7 +107,7 @@ def test_seeds_that_torch_would_cut_short_are_refused(shard: WriteShard, tmp_pat
     shard("a.parquet", prompt=["x", "y"], seed=[2**32 - 1, seed])
     url = str(tmp_path / "prompts")
     with pytest.raises(Refused, match=rf"seed {seed} in a\.parquet is not between 0 and 4294967295"):
-        check_ids(url, find_shards(url))
+        looked_at(url)
 
 
 def test_columns_of_one_name_are_refused(tmp_path: Path) -> None:
@@ -123,14 +121,14 @@ def test_a_page_or_an_id_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "a.parquet"
     ids = pa.array([b"\xff\xfe"], pa.binary()).view(pa.string())
     pq.write_table(pa.table({"prompt": ["x"], "id": ids}), file)
-    with pytest.raises(Refused, match=r"can't read a\.parquet: UnicodeDecodeError"):
-        check_ids(str(tmp_path), find_shards(str(tmp_path)))
+    with pytest.raises(Refused, match=r"can't read a\.parquet: ArrowInvalid.*UTF8"):
+        looked_at(str(tmp_path))
     pq.write_table(pa.table({"prompt": ["x"] * 999, "id": [f"row-{index}" for index in range(999)]}), file)
     content = bytearray(file.read_bytes())
     content[4 : len(content) // 2] = bytes(len(content) // 2 - 4)
     file.write_bytes(content)
     with pytest.raises(Refused, match=r"can't read a\.parquet: OSError"):
-        check_ids(str(tmp_path), find_shards(str(tmp_path)))
+        looked_at(str(tmp_path))
 
 
 def test_hidden_folders_are_skipped(folder: str, shard: WriteShard) -> None:
@@ -162,7 +160,6 @@ def test_a_signed_url_is_no_glob_and_its_signature_stays_out_of_ids(shard: Write
         url = f"http://127.0.0.1:{server.server_port}/four.parquet?sig=SECRET"
         shards = find_shards(url)
         assert [each.name for each in shards] == ["four.parquet"]
-        assert len(check_ids(url, shards)) == 1
         assert [row["id"] for row in read_all(url)] == ["four.parquet#0"]
         server.shutdown()
 
@@ -190,3 +187,11 @@ def test_a_shard_that_is_not_parquet_is_named(folder: str, tmp_path: Path) -> No
 def test_places_without_shards_are_refused(tmp_path: Path, url: str, sentence: str) -> None:
     with pytest.raises(Refused, match=sentence):
         find_shards(url.format(tmp=tmp_path))
+
+
+def test_a_shard_that_cannot_be_read_is_left_out_when_asked(folder: str, tmp_path: Path) -> None:
+    (tmp_path / "prompts" / "aa.parquet").write_bytes(b"PAR1 cut short")
+    shards = find_shards(folder, skip_unreadable=True)
+    assert [bool(each.problem) for each in shards] == [False, True, False, False]
+    assert "aa.parquet is not a readable Parquet file" in shards[1].problem
+    assert [piece.shard for piece in pieces(shards)] == ["a.parquet", "b.parquet", "deep/c.parquet"]
