@@ -85,7 +85,7 @@ def enable(target: DiffusionPipeline | nn.Module, config: CacheConfig | None = N
     for denoiser in denoisers:
         if session_of(denoiser) is not None:
             raise AlreadyEnabledError("teacache is enabled already; teacache.disable(...) comes first")
-        if getattr(denoiser, "is_cache_enabled", False):
+        if getattr(denoiser, "_cache_config", None) is not None:
             raise AlreadyEnabledError("a cache of diffusers' own is enabled already; disable_cache() comes first")
     ready = [_attach(target, denoiser, config, model) for denoiser in denoisers]
     return Cache(config, tuple(put_on() for put_on in ready))

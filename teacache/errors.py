@@ -3,7 +3,7 @@
 TeaCacheError
   UnsupportedModelError   the model is not in the registry (ValueError)
   CoefficientsError       no polynomial is known for this model (ValueError)
-  AlreadyEnabledError     a cache is on already (RuntimeError)
+  AlreadyEnabledError     a cache is on already (RuntimeError, and ValueError as diffusers' enable_cache has it)
 """
 
 
@@ -19,5 +19,5 @@ class CoefficientsError(TeaCacheError, ValueError):
     """A TeaCacheConfig without coefficients met a model that none were published or calibrated for."""
 
 
-class AlreadyEnabledError(TeaCacheError, RuntimeError):
+class AlreadyEnabledError(TeaCacheError, RuntimeError, ValueError):
     """The denoiser has a cache already: ours, or one of diffusers' own."""

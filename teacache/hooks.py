@@ -86,6 +86,14 @@ class Attachment(nn.Module):
         """A copy of the denoiser has no cache."""
 
 
+class CacheIsOn:
+    """In the place of diffusers' `_cache_config`: `is_cache_enabled` tells, and its own caches are refused."""
+
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        """A copy of the denoiser has no cache."""
+        return type(None), ()
+
+
 class Replacement:
     """A callable in the place of a module's forward; a deep copy of the module gets its own forward back."""
 
@@ -230,6 +238,7 @@ def attach(transformer: nn.Module, model: Model | None, session: Session, *, ind
         transformer.register_forward_hook(end, always_call=True),
     ]
     transformer.add_module(ATTRIBUTE, attachment)
+    transformer._cache_config = CacheIsOn()  # type: ignore[assignment]
     HookRegistry.check_if_exists_or_initialize(transformer).invalidate_child_registries_cache()
 
 
@@ -297,6 +306,7 @@ def detach(transformer: nn.Module) -> None:
     for forward in attachment.forwards:
         forward.undo()
     delattr(transformer, ATTRIBUTE)
+    del transformer._cache_config
     attachment.session.finish()
     HookRegistry.check_if_exists_or_initialize(transformer).invalidate_child_registries_cache()
 

@@ -62,7 +62,7 @@ _RECORDS = (
         stack=(Blocks(name="transformer_blocks", returns=("hidden_states", "encoder_hidden_states")),),
         indicators={"temb": Indicator(of_block=_temb)},
         guidance="batch",
-        pipelines=("CogVideoXPipeline", "CogVideoXImageToVideoPipeline"),
+        pipelines=("CogVideoXPipeline",),
     ),
 )  # fmt: skip
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from diffusers import FluxPipeline, FluxTransformer2DModel
 
-from tests.teacache.tiny_flux import make_pipeline, make_transformer
+from tests.teacache.tiny.flux import make_pipeline, make_transformer
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ import teacache
 from teacache.coefficients import Checkpoint, find_recipe
 from teacache.published import PUBLISHED
 from tests.teacache.test_hooks import SKIPPING, denoise
-from tests.teacache.tiny_flux import generate
+from tests.teacache.tiny.flux import generate
 
 DEV = {
     "num_layers": 19, "num_single_layers": 38, "num_attention_heads": 24, "guidance_embeds": True, "in_channels": 64,
@@ -186,7 +186,7 @@ def test_uncached_measures_a_model_that_no_cache_knows() -> None:
 
 def test_statistics_of_finished_runs_and_taking_them(pipe: FluxPipeline) -> None:
     with teacache.enabled(pipe, SKIPPING) as cache:
-        generate(pipe, steps=6, batch=3)
+        generate(pipe, steps=6, seeds=range(3))
         generate(pipe, steps=9, guided=True)
         assert [(call.branch, call.steps, call.batch_size) for call in cache.stats.calls] == [
             ("cond", 18, 3), ("cond", 9, 1), ("uncond", 9, 1),
@@ -216,7 +216,12 @@ def test_a_change_of_steps_or_batch_starts_afresh(pipe: FluxPipeline) -> None:
         with teacache.enabled(pipe, SKIPPING):
             return generate(pipe, **arguments)
 
-    changes: list[dict[str, Any]] = [{"steps": 12}, {"steps": 7}, {"steps": 7, "batch": 3}, {"steps": 12, "batch": 2}]
+    changes: list[dict[str, Any]] = [
+        {"steps": 12},
+        {"steps": 7},
+        {"steps": 7, "seeds": range(3)},
+        {"steps": 12, "seeds": range(2)},
+    ]
     expected = [fresh(**change) for change in changes]
     with teacache.enabled(pipe, SKIPPING):
         assert all(torch.equal(generate(pipe, **change), one) for change, one in zip(changes, expected, strict=True))
@@ -243,6 +248,7 @@ def test_every_public_name_is_exported_once() -> None:
         "AdaptiveConfig", "AlreadyEnabledError", "Blocks", "Cache", "Calibration", "CallStats", "CoefficientsError",
         "Indicator", "Model", "Published", "ScheduleConfig", "Stats", "TeaCacheConfig", "TeaCacheError", "Uncached",
         "UnsupportedModelError", "apply_teacache", "calibrate", "disable", "enable", "enabled", "published_for",
+        "register", "unregister",
     }  # fmt: skip
 
 

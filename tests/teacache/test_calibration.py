@@ -11,14 +11,14 @@ from diffusers import FluxPipeline
 
 import teacache
 from teacache.hooks import ATTRIBUTE
-from tests.teacache.tiny_flux import embeddings
+from tests.teacache.tiny.flux import embeddings
 
 
 class PromptedFlux(FluxPipeline):
     """Takes words without text encoders: a prompt's embeddings are drawn with its length as the seed."""
 
     def encode_prompt(self, prompt: str, **unused: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        tokens, pooled = embeddings(len(prompt))
+        tokens, pooled = embeddings([len(prompt)])
         return tokens, pooled, torch.zeros(tokens.shape[1], 3)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import teacache
 from teacache.hooks import ATTRIBUTE
-from tests.teacache.tiny_flux import TEXT_TOKENS, embeddings, generate, make_pipeline
+from tests.teacache.tiny.flux import TEXT_TOKENS, embeddings, generate, make_pipeline
 
 # On the tiny model the indicator moves by about 0.05 a step, so these skip every second or third step.
 SKIPPING = teacache.TeaCacheConfig(rel_l1_thresh=0.12, coefficients=(1.0, 0.0))
@@ -73,7 +73,7 @@ def plain_run(pipe: FluxPipeline, threshold: float, coefficients: tuple[float, .
               guided: bool) -> tuple[Tensor, list[PlainTeaCache]]:  # fmt: skip
     """The Euler loop of FluxPipeline with `PlainTeaCache` as its denoiser."""
     branches = [PlainTeaCache(pipe.transformer, threshold, coefficients, steps) for _ in range(1 + guided)]
-    texts = [embeddings(seed) for seed in (0, 1000)][: len(branches)]
+    texts = [embeddings([seed]) for seed in (0, 1000)][: len(branches)]
     latents, image_ids = pipe.prepare_latents(
         1, 4, 64, 64, torch.float32, torch.device("cpu"), torch.Generator().manual_seed(0)
     )
@@ -88,9 +88,9 @@ def plain_run(pipe: FluxPipeline, threshold: float, coefficients: tuple[float, .
 
 
 def test_nothing_skipped_is_bit_identical(pipe: FluxPipeline) -> None:
-    uncached = generate(pipe, batch=2)
+    uncached = generate(pipe, seeds=(0, 1))
     with teacache.enabled(pipe, NEVER) as cache:
-        cached = generate(pipe, batch=2)
+        cached = generate(pipe, seeds=(0, 1))
     assert torch.equal(cached, uncached)
     assert cache.stats.computed == cache.stats.steps == 24
 
@@ -111,7 +111,7 @@ def test_decisions_are_those_of_the_published_loop(
 
 
 def denoise(transformer: FluxTransformer2DModel, latents: Tensor, sigma: float, **arguments: Any) -> Tensor:
-    tokens, pooled = embeddings(0)
+    tokens, pooled = embeddings([0])
     output: Tensor = transformer(
         hidden_states=latents, timestep=torch.tensor([sigma]), encoder_hidden_states=tokens, pooled_projections=pooled,
         txt_ids=torch.zeros(TEXT_TOKENS, 3), img_ids=torch.zeros(16, 3), return_dict=False, **arguments,
@@ -142,7 +142,7 @@ def test_a_skip_is_the_tail_of_input_plus_residual(transformer: FluxTransformer2
 
     residual = tail_inputs[0] - added_after_the_stack - transformer.x_embedder(first)
     tail_input = transformer.x_embedder(second) + residual + added_after_the_stack
-    temb = transformer.time_text_embed(torch.tensor([800.0]), embeddings(0)[1])
+    temb = transformer.time_text_embed(torch.tensor([800.0]), embeddings([0])[1])
     expected = transformer.proj_out(transformer.norm_out(tail_input, temb))
     torch.testing.assert_close(skipped, expected, rtol=1e-5, atol=1e-5)
 
@@ -186,7 +186,7 @@ def test_an_aborted_run_leaves_nothing_behind(pipe: FluxPipeline, where: str, st
     config = teacache.TeaCacheConfig(rel_l1_thresh=0.12, coefficients=(1.0, 0.0), num_inference_steps=12)
     with teacache.enabled(target, SKIPPING if where == "pipeline" else config) as cache:
         with pytest.raises(Abort):
-            generate(pipe, seed=7, guided=guided, callback_on_step_end=abort_at(step))
+            generate(pipe, seeds=(7,), guided=guided, callback_on_step_end=abort_at(step))
         again = generate(pipe, guided=guided)
     assert torch.equal(again, fresh)
     assert [call.computed for call in cache.stats.calls] == fresh_decisions
@@ -208,7 +208,7 @@ def test_a_forward_that_raises_leaves_nothing_behind(pipe: FluxPipeline, where: 
 
         handle = block.register_forward_pre_hook(fail_later)
         with pytest.raises(Abort):
-            generate(pipe, seed=7)
+            generate(pipe, seeds=(7,))
         handle.remove()
         assert cache.stats == teacache.Stats()
         assert torch.equal(generate(pipe), fresh)

@@ -7,7 +7,7 @@ from diffusers import FluxPipeline
 import teacache
 from teacache.predictors import Extrapolation
 from teacache.rows import Selection
-from tests.teacache.tiny_flux import generate
+from tests.teacache.tiny.flux import generate
 
 
 def rows(*which: int, size: int = 3) -> Selection:

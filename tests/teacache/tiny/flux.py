@@ -1,12 +1,15 @@
-"""A FLUX small enough to run in milliseconds: random weights, real classes, embeddings instead of text encoders."""
+"""FLUX.1."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
 from torch import Tensor
+
+from tests.teacache.tiny.base import Tiny, generators, negatives, quiet, rows
 
 TEXT_TOKENS = 5
 
@@ -21,34 +24,34 @@ def make_transformer() -> FluxTransformer2DModel:
 
 
 def make_pipeline() -> FluxPipeline:
-    pipe = FluxPipeline(
+    return quiet(FluxPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(), vae=None, text_encoder=None, tokenizer=None, text_encoder_2=None,
         tokenizer_2=None, transformer=make_transformer(),
-    )  # fmt: skip
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
+    ))  # fmt: skip
 
 
-def embeddings(seed: int, batch: int = 1) -> tuple[Tensor, Tensor]:
-    """Text tokens and pooled vector, as the text encoders would give them."""
-    generator = torch.Generator().manual_seed(seed)
-    tokens = torch.randn(batch, TEXT_TOKENS, 12, generator=generator)
-    return tokens, torch.randn(batch, 10, generator=generator)
+def embeddings(seeds: Sequence[int], dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
+    """Text tokens and pooled vectors, as the text encoders would give them."""
+    pooled, tokens = rows(seeds, 10 + TEXT_TOKENS * 12, dtype=dtype).split((10, TEXT_TOKENS * 12), dim=1)
+    return tokens.reshape(-1, TEXT_TOKENS, 12), pooled
 
 
-def generate(pipe: FluxPipeline, *, seed: int = 0, steps: int = 12, batch: int = 1, guided: bool = False,
+def generate(pipe: Any, *, seeds: Sequence[int] = (0,), steps: int = 12, guided: bool = False,
              **arguments: Any) -> Tensor:  # fmt: skip
-    """Latents (batch, tokens, channels) of one pipeline call; `guided` adds a second, unconditional branch."""
-    tokens, pooled = embeddings(seed, batch)
+    dtype = pipe.transformer.dtype
+    tokens, pooled = embeddings(seeds, dtype)
     if guided:
-        negative_tokens, negative_pooled = embeddings(seed + 1000, batch)
+        negative_tokens, negative_pooled = embeddings(negatives(seeds), dtype)
         arguments |= {
             "negative_prompt_embeds": negative_tokens,
             "negative_pooled_prompt_embeds": negative_pooled,
             "true_cfg_scale": 2.0,
         }
     latents: Tensor = pipe(
-        prompt_embeds=tokens, pooled_prompt_embeds=pooled, height=64, width=64, num_inference_steps=steps,
-        generator=torch.Generator().manual_seed(seed), output_type="latent", **arguments,
+        prompt_embeds=tokens, pooled_prompt_embeds=pooled, num_inference_steps=steps, generator=generators(seeds),
+        output_type="latent", **{"height": 64, "width": 64, **arguments},
     ).images  # fmt: skip
     return latents
+
+
+TINY = {"FluxPipeline": Tiny(make=make_pipeline, generate=generate, guidance="calls")}

@@ -1,0 +1,39 @@
+"""No model without tests, no published recipe without a model."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from teacache.models import Model
+from teacache.published import PUBLISHED, Published
+from teacache.registry import MODELS, model_for
+from tests.teacache.tiny import FAMILIES, TINY
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=lambda model: model.transformer)
+def test_every_model_is_tested_in_its_pipelines(model: Model) -> None:
+    assert model.pipelines
+    assert set(model.pipelines) <= set(TINY)
+    for name in model.pipelines:
+        pipe = TINY[name].make()
+        assert type(pipe).__name__ == name
+        assert model_for(pipe.transformer) is model
+
+
+def test_every_tiny_pipeline_is_of_a_model() -> None:
+    assert set(TINY) == {name for model in MODELS.values() for name in model.pipelines}
+    assert len(TINY) == sum(len(family.TINY) for family in FAMILIES)
+
+
+@pytest.mark.parametrize("entry", PUBLISHED, ids=lambda entry: f"{entry.transformer}: {entry.name}")
+def test_every_published_recipe_is_of_a_model_and_its_indicator(entry: Published) -> None:
+    indicators = MODELS[entry.transformer].indicators
+    assert indicators
+    assert not entry.indicator or entry.indicator in indicators
+
+
+def test_no_two_published_recipes_have_one_name() -> None:
+    names = Counter((entry.transformer, entry.name) for entry in PUBLISHED)
+    assert set(names.values()) == {1}

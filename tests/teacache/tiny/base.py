@@ -1,0 +1,62 @@
+"""What a tiny pipeline is: random weights, real classes, embeddings instead of text encoders, milliseconds per run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor
+
+
+class Generate(Protocol):
+    def __call__(self, pipe: Any, *, seeds: Sequence[int] = (0,), steps: int = 12, guided: bool = False,
+                 **arguments: Any) -> Tensor:  # fmt: skip
+        """Latents of one pipeline call, one row per seed; `arguments` go to the pipeline.
+
+        Noise and embeddings of a row come from its seed alone, so uncached rows do not depend on their batch.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tiny:
+    """One pipeline class, small."""
+
+    make: Callable[[], Any]
+    """A pipeline with the same weights every time."""
+    generate: Generate
+    guidance: Literal["none", "calls", "batch"] = "none"
+    """What `guided=True` does: nothing that could be tested, a second call at each step, or a batch twice as large."""
+    threshold: float = 0.12
+    """A `rel_l1_thresh` that skips some steps of a run of 12, with coefficients (1.0, 0.0) and without guidance."""
+    batched: bool = True
+    """Whether the pipeline takes several samples at once."""
+    strength: Mapping[str, Any] | None = None
+    """Arguments that start the run in the middle of the scheduler's steps (image to image)."""
+    other_shape: Mapping[str, Any] = field(default_factory=lambda: {"height": 96})
+    """Arguments that change the number of tokens."""
+
+
+def rows(seeds: Sequence[int], *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Normal noise, one row per seed: shape (seeds, *shape)."""
+    return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]).to(dtype)
+
+
+def generators(seeds: Sequence[int]) -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+
+def negatives(seeds: Sequence[int]) -> list[int]:
+    """Seeds of the negative prompts."""
+    return [seed + 1000 for seed in seeds]
+
+
+def quiet(pipe: Any) -> Any:
+    """The pipeline without a progress bar, its models in eval mode and without gradients."""
+    pipe.set_progress_bar_config(disable=True)
+    for component in pipe.components.values():
+        if isinstance(component, torch.nn.Module):
+            component.eval().requires_grad_(False)
+    return pipe
