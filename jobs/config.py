@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, model_validator
 
+from jobs.formats import CODECS, FORMATS, VIDEO
+
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 Text = Annotated[str, StringConstraints(min_length=1)]
 LogFormat = Literal["text", "json"]
@@ -76,6 +78,7 @@ class Generation(BaseModel):
     width: int = Field(default=1024, gt=0, description="pixels")
     height: int = Field(default=1024, gt=0, description="pixels")
     guidance_scale: float = Field(default=3.5, description="passed on if the pipeline takes it")
+    num_frames: int | None = Field(default=None, gt=0, description="of a video; the pipeline's own number if not given")
     negative_prompt: str | None = Field(default=None, description="for rows that bring none")
 
     @model_validator(mode="after")
@@ -89,6 +92,44 @@ class Generation(BaseModel):
     @property
     def extra(self) -> dict[str, Any]:
         return dict(self.model_extra or {})
+
+
+class Media(Section):
+    """What files the pictures and videos become. A setting that the format does not heed is refused."""
+
+    format: Literal["png", "jpeg", "webp", "mp4", "webm"] | None = Field(
+        default=None, description="png, jpeg, webp; for videos mp4, webm; png and mp4 if not given"
+    )
+    quality: int | None = Field(default=None, ge=1, le=100, description="of jpeg and webp; 90 if not given")
+    codec: Literal["h264", "vp9", "av1"] | None = Field(
+        default=None, description="h264 or av1 in mp4, vp9 or av1 in webm; the first of each if not given"
+    )
+    crf: int | None = Field(
+        default=None, ge=0, le=63, description="of videos, lower is better and larger; 18 for h264, 24 for vp9 and av1"
+    )
+    fps: float | None = Field(default=None, gt=0, description="frames per second of a video; 24 if not given")
+    embed_metadata: bool = Field(
+        default=False, description="prompt and settings in the file: PNG text, EXIF UserComment, comment tag of a video"
+    )
+
+    @model_validator(mode="after")
+    def _settings_belong_to_format(self) -> Media:
+        if self.quality is not None and self.format is None:
+            raise ValueError("quality goes with media.format jpeg or webp")
+        unheeded = [
+            name
+            for name in ("quality", "codec", "crf", "fps")
+            if self.format and getattr(self, name) is not None and name not in FORMATS[self.format].defaults
+        ]
+        if unheeded:
+            raise ValueError(f"{', '.join(unheeded)} has no effect on {self.format}; leave it out")
+        container = self.format or VIDEO
+        codec = self.codec or FORMATS[container].defaults.get("codec")
+        if codec and codec not in FORMATS[container].codecs:
+            raise ValueError(f"{container} holds no {codec}, but {' or '.join(FORMATS[container].codecs)}")
+        if codec and (self.crf or 0) > CODECS[codec].max_crf:
+            raise ValueError(f"crf of {codec} is at most {CODECS[codec].max_crf}, got {self.crf}")
+        return self
 
 
 class Actors(Section):
@@ -138,6 +179,7 @@ class Job(Section):
     models: tuple[Model, ...] = Field(default=(), description="a list of models, each run on all prompts")
     seed: int = Field(default=0, description="each row's own seed derives from it and the row id")
     generation: Generation = Field(default_factory=lambda: Generation(), description="arguments of the pipeline call")
+    media: Media = Field(default_factory=lambda: Media(), description="file format of pictures and videos")
     actors: Actors = Field(default_factory=lambda: Actors(), description="how many, and what each takes")
     audit: Audit = Field(default_factory=lambda: Audit(), description="the paired baseline")
     price_per_hour: float | None = Field(default=None, ge=0, description="of a GPU hour; without GPUs, of a CPU hour")
@@ -163,6 +205,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "models": Model,
     "cache": Cache,
     "generation": Generation,
+    "media": Media,
     "actors": Actors,
     "audit": Audit,
     "alarm": Alarm,

@@ -6,19 +6,16 @@ import gc
 import hashlib
 import importlib.metadata
 import json
-import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from itertools import groupby
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import ray
 import torch
-from numpy.typing import NDArray
 
 import teacache
 from jobs import metrics
@@ -26,6 +23,7 @@ from jobs.audit import audited, uncached_first
 from jobs.config import Actors, Generation, Model
 from jobs.errors import Failure, JobFailed, attempt
 from jobs.models import load
+from jobs.pixels import Pixels, check_size, pixels_of
 from jobs.rows import Made, Sample, table, values
 from jobs.runs import Tags
 
@@ -34,11 +32,12 @@ _WARM_UP_STEPS = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One pipeline call: its pictures, its seconds in all, and what the denoiser did."""
+    """One pipeline call: its pictures or videos, its seconds in all, and what the denoiser did."""
 
-    pictures: NDArray[np.uint8]
+    pixels: Pixels
+    num_frames: int | None
     faults: list[str]
-    """For each picture, what makes it none, or nothing."""
+    """For each picture or video, what makes it none, or nothing."""
     seconds: float
     stats: teacache.Stats
 
@@ -129,23 +128,19 @@ class Generate:
 
     def _run(self, group: Sequence[Sample]) -> Run:
         start = time.perf_counter()
-        images = self._pipeline(**self._arguments(group)).images
-        pictures, faults = _to_bytes(images), [_fault(image) for image in images]
+        result = self._pipeline(**self._arguments(group))
+        pixels, num_frames, faults = pixels_of(result)
         seconds = time.perf_counter() - start
         stats = self._cache.take_stats()
-        height, width = pictures.shape[1:3]
-        if (height, width) != (group[0].height, group[0].width):
-            raise ValueError(
-                f"asked for height {group[0].height} and width {group[0].width}, "
-                f"the pipeline makes {height} and {width}; use multiples that it can make"
-            )
-        return Run(pictures=pictures, faults=faults, seconds=seconds, stats=stats)
+        check_size(group[0], pixels)
+        return Run(pixels=pixels, num_frames=num_frames, faults=faults, seconds=seconds, stats=stats)
 
     def _arguments(self, group: Sequence[Sample]) -> dict[str, Any]:
         first = group[0]
         shared = {
             "height": first.height,
             "width": first.width,
+            "num_frames": first.num_frames,
             "num_inference_steps": first.num_inference_steps,
             "guidance_scale": first.guidance_scale,
             "negative_prompt": None if first.negative_prompt is None else [sample.negative_prompt for sample in group],
@@ -164,15 +159,15 @@ class Generate:
             return self._row(group[index], group, error=cached.faults[index])
         share, stats = len(group), cached.stats.sample(index)
         return self._row(
-            group[index],
+            replace(group[index], num_frames=cached.num_frames),
             group,
-            pixels=cached.pictures[index].tobytes(),
+            pixels=cached.pixels[index].tobytes(),
             seconds=cached.seconds / share,
             denoise_seconds=stats.seconds,
             steps=stats.steps,
             computed=stats.computed,
             computed_mask=_mask(stats),
-            baseline_pixels=baseline and baseline.pictures[index].tobytes(),
+            baseline_pixels=baseline and baseline.pixels[index].tobytes(),
             baseline_seconds=baseline and baseline.seconds / share,
             baseline_denoise_seconds=baseline and baseline.stats.seconds / share,
         )
@@ -217,20 +212,6 @@ def _call_id(group: Sequence[Sample]) -> str:
 
 def _mask(stats: teacache.Stats) -> str:
     return " ".join("".join("01"[step] for step in mask) for call in stats.calls for mask in call.computed)
-
-
-def _to_bytes(pictures: torch.Tensor) -> NDArray[np.uint8]:
-    """Rounded on the device: a quarter of the bytes to move."""
-    rounded = (pictures.float().clamp(0, 1) * 255).round().to(torch.uint8)
-    return rounded.permute(0, 2, 3, 1).contiguous().cpu().numpy()
-
-
-def _fault(picture: torch.Tensor) -> str:
-    """What makes a picture none: half-precision overflows end as NaN, or as one color everywhere."""
-    low, high = picture.min().item(), picture.max().item()
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return "ValueError: the picture holds NaN or infinity"
-    return f"ValueError: the picture is {low:g} everywhere" if low == high else ""
 
 
 def _parts(group: Sequence[Sample], size: int) -> Iterator[Sequence[Sample]]:

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from jobs import manifest, storage
-from jobs.config import Cache, Generation, Job, Model
+from jobs.config import Cache, Generation, Job, Media, Model
 from jobs.errors import Refused, redact, refusing
 from jobs.paths import Output
 
@@ -16,6 +16,7 @@ from jobs.paths import Output
 def settings(job: Job) -> dict[str, Any]:
     """All settings that a row's picture depends on, flat: `generation.width`, `models.flux.dtype`, ..."""
     flat: dict[str, Any] = {"seed": job.seed}
+    flat.update({f"media.{name}": value for name, value in job.media.model_dump(mode="json").items()})
     flat.update({f"generation.{name}": value for name, value in job.generation.model_dump(mode="json").items()})
     for model in job.each_model:
         fields = model.model_dump(mode="json", include={"pipeline", "revision", "variant", "dtype"})
@@ -60,7 +61,7 @@ def _first_difference(ours: dict[str, Any], theirs: dict[str, Any]) -> str | Non
     """The first setting that differs, of the models that both have; none where nothing was noted."""
     if not theirs:
         return None
-    shared = {_scope(name) for name in ours} & {_scope(name) for name in theirs} | {"", "generation"}
+    shared = {_scope(name) for name in ours} & {_scope(name) for name in theirs} | {"", "generation", "media"}
     names = sorted(name for name in {*ours, *theirs} if _scope(name) in shared)
     return next((name for name in names if _value(ours, name) != _value(theirs, name)), None)
 
@@ -77,7 +78,8 @@ def _value(noted: dict[str, Any], name: str) -> Any:
         return _with_defaults(noted.get(name, {}))
     if name in noted:
         return noted[name]
-    fields = {"": Job.model_fields, "generation": Generation.model_fields}.get(scope, Model.model_fields)
+    sections = {"": Job.model_fields, "generation": Generation.model_fields, "media": Media.model_fields}
+    fields = sections.get(scope, Model.model_fields)
     return fields[field].default if field in fields and not fields[field].is_required() else None
 
 

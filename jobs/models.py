@@ -26,9 +26,9 @@ from teacache.cache import DENOISERS
 GIVEN = frozenset({"prompt", "generator", "output_type", "height", "width", "num_inference_steps"})
 """Arguments that every call here is given, so that a pipeline without one of them can't be used."""
 
-_OPTIONAL = frozenset({"negative_prompt", "guidance_scale"})
+_OPTIONAL = frozenset({"negative_prompt", "guidance_scale", "num_frames"})
 # Tensors, pictures, callbacks, and second prompts, which would be the same for every row.
-_NOT_IN_YAML = re.compile(r"embeds|image|latents|callback|^return_dict$|^(negative_)?prompt_\d")
+_NOT_IN_YAML = re.compile(r"embeds|image|latents|callback|^return_dict$|^num_videos_per_prompt$|^(negative_)?prompt_\d")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +42,10 @@ class Call:
     @property
     def accepted(self) -> frozenset[str]:
         return frozenset(self.defaults)
+
+    @property
+    def makes_videos(self) -> bool:
+        return "num_frames" in self.accepted
 
     @property
     def settable(self) -> list[str]:
@@ -58,8 +62,6 @@ def check(model: Model, generation: Generation, columns: Iterable[str]) -> Call:
     if lacking or set(needed) - GIVEN:
         missing = f"takes no {', '.join(lacking)}" if lacking else f"needs {', '.join(set(needed) - GIVEN)}"
         raise Refused(f"model {model.name}: {call.pipeline} can't make pictures from prompts alone: it {missing}")
-    if "num_frames" in call.accepted:
-        raise Refused(f"model {model.name}: {call.pipeline} makes videos; this job makes pictures only")
     _check_arguments(model, generation, call)
     for column in sorted(_OPTIONAL & set(columns) - call.accepted):
         raise Refused(f"prompts: {call.pipeline} of model {model.name} takes no {column}; drop that column")

@@ -20,12 +20,13 @@ from jobs import metrics
 from jobs.actor import Actor, Setup, failed
 from jobs.audit import kept_share
 from jobs.batches import ending, form, packed, unpacked
-from jobs.config import Generation, Job, Model
+from jobs.config import Generation, Job, Media, Model
 from jobs.encode import encode_batch
 from jobs.errors import describe
 from jobs.lease import Glance
 from jobs.logs import log_rows
 from jobs.manifest import write_batch
+from jobs.media import settled
 from jobs.paths import Output
 from jobs.plan import Digests, fill, samples, wanted
 from jobs.prompts import Piece, Shard, portions, read_piece
@@ -78,6 +79,15 @@ class Task:
     def output(self) -> Output:
         return Output(url=self.job.output)
 
+    def finish(self) -> Finish:
+        num_rows = sum(shard.num_rows for shard in self.shards)
+        return Finish(
+            output=self.output,
+            media=settled(self.job.media, video="num_frames" in self.planner.accepted),
+            kept_share=kept_share(self.job.audit.keep, num_rows, self.job.audit.fraction),
+            tags=self.tags,
+        )
+
     def setup(self, how: Try) -> Setup:
         return Setup(
             model=self.model,
@@ -119,21 +129,20 @@ def _dataset(task: Task, pending: Digests, how: Try) -> ray.data.Dataset:
         except Exception as error:
             yield ending(f"planning: {describe(error)}")
 
-    num_rows = sum(shard.num_rows for shard in task.shards)
-    keep = kept_share(task.job.audit.keep, num_rows, task.job.audit.fraction)
+    finish = task.finish()
 
-    def finish(block: Any) -> pa.Table:
+    def write(block: Any) -> pa.Table:
         made, reason = unpacked(block)
         if _glance(task.output, task.lease).over() == "lost":
             reason = "another run writes to the output now"
-        return table(Written, [_none(ended=reason) if reason else finished(made, task.output, keep, task.tags)])
+        return table(Written, [_none(ended=reason) if reason else finish(made)])
 
     sources = [{"pieces": [asdict(piece) for piece in pieces]} for pieces in portions(task.shards)]
     batches = ray.data.from_items(sources, override_num_blocks=len(sources)).map_batches(
         plan, batch_size=1, batch_format="pyarrow"
     )
-    made = _given_up(batches, task) if how is Try.NO_MORE else _generated(batches, task, how, keep)
-    return made.map_batches(finish, batch_size=None, batch_format="pyarrow")
+    made = _given_up(batches, task) if how is Try.NO_MORE else _generated(batches, task, how, finish)
+    return made.map_batches(write, batch_size=None, batch_format="pyarrow")
 
 
 def _batches(task: Task, portion: pa.Table, pending: Digests, rows_per_batch: int) -> Iterator[pa.Table]:
@@ -147,19 +156,27 @@ def _batches(task: Task, portion: pa.Table, pending: Digests, rows_per_batch: in
         yield table(Sample, group)
 
 
-def finished(made: pa.Table, output: Output, keep: float, tags: Tags) -> Written:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finish:
     """Encode, upload and note a batch. What goes wrong with its note is told, for the rows can be made again."""
-    if not made.num_rows:
-        return _none()
-    try:
-        with metrics.timed("encode", tags):
-            rows = encode_batch(made, output, keep)
-        with metrics.timed("write", tags):
-            written = write_batch(rows, output)
-        log_rows(rows, tags)
-        return written
-    except Exception as error:
-        return _none(unwritten=describe(error))
+
+    output: Output
+    media: Media
+    kept_share: float
+    tags: Tags
+
+    def __call__(self, made: pa.Table) -> Written:
+        if not made.num_rows:
+            return _none()
+        try:
+            with metrics.timed("encode", self.tags):
+                rows = encode_batch(made, self.output, self.media, self.kept_share)
+            with metrics.timed("write", self.tags):
+                written = write_batch(rows, self.output)
+            log_rows(rows, self.tags)
+            return written
+        except Exception as error:
+            return _none(unwritten=describe(error))
 
 
 def _none(**reasons: str) -> Written:
@@ -172,8 +189,8 @@ def _glance(output: Output, lease: str) -> Glance:
     return Glance(output, lease)
 
 
-def _generated(batches: ray.data.Dataset, task: Task, how: Try, keep: float) -> ray.data.Dataset:
-    actors, output, tags = task.job.actors, task.output, task.tags
+def _generated(batches: ray.data.Dataset, task: Task, how: Try, finish: Finish) -> ray.data.Dataset:
+    actors = task.job.actors
     in_flight = _BATCHES_PER_ACTOR if how is Try.TOGETHER else 1
     with warnings.catch_warnings():
         # Ray 2.60 has no other way to say that a batch that kills its actor is not to be tried again at once.
@@ -185,10 +202,7 @@ def _generated(batches: ray.data.Dataset, task: Task, how: Try, keep: float) -> 
             compute=ray.data.ActorPoolStrategy(size=actors.count, max_tasks_in_flight_per_actor=in_flight),
             num_cpus=actors.num_cpus,
             num_gpus=actors.num_gpus,
-            fn_constructor_kwargs={
-                "setup": task.setup(how),
-                "finish": lambda made: finished(made, output, keep, tags),
-            },
+            fn_constructor_kwargs={"setup": task.setup(how), "finish": finish},
             max_task_retries=0,
             max_restarts=-1,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jobs import models, prompts, storage
+from jobs import media, models, prompts, storage
 from jobs.config import Job
 from jobs.errors import Refused, redact, refusing
 from jobs.paths import Output, packaged
@@ -33,6 +33,7 @@ def checked(job: Job) -> Checked:
     _check_output(job)
     columns = {column for shard in shards for column in shard.columns}
     calls = {model.name: models.check(model, job.generation, columns) for model in job.each_model}
+    media.check(job, {name: call.makes_videos for name, call in calls.items()})
     found = scan(job.prompts, shards)
     prompts.check_readable(found.shards, skip_unreadable=job.skip_unreadable_shards)
     planners = {

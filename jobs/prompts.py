@@ -27,6 +27,7 @@ COLUMNS: dict[str, Any] = {
     "seed": pa.int64(),
     "height": pa.int64(),
     "width": pa.int64(),
+    "num_frames": pa.int64(),
     "num_inference_steps": pa.int64(),
     "guidance_scale": pa.float64(),
 }

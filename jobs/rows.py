@@ -26,7 +26,10 @@ _ARROW = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One picture to make: a prompt's row with everything filled in. None: the pipeline takes no such argument."""
+    """One picture or video to make: a prompt's row with everything filled in.
+
+    None: the pipeline takes no such argument, or has a number of frames of its own.
+    """
 
     id: str
     prompt: str | None
@@ -73,6 +76,8 @@ class Row(Sample):
     error: str = ""
     uri: str | None = None
     media_type: str | None = None
+    fps: float | None = None
+    """Frames per second of a video."""
     num_bytes: int | None = None
     sha256: str | None = None
     seconds: float | None = None
@@ -96,7 +101,7 @@ class Row(Sample):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made(Row):
-    """A row on its way from the actor to the encoder, with its pictures as raw height x width x 3 bytes."""
+    """A row on its way from the actor to the encoder, with its pixels as raw frames x height x width x 3 bytes."""
 
     pixels: bytes | None = None
     baseline_pixels: bytes | None = None

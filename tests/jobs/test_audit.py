@@ -39,6 +39,18 @@ def test_none_and_all_can_be_audited() -> None:
     assert all(audited(row_id, 1.0) for row_id in ids)
 
 
+def test_a_video_is_as_near_as_its_frames() -> None:
+    video = np.stack([PICTURE, PICTURE // 2, 255 - PICTURE])
+    noise = RANDOM.integers(0, 3, video.shape, dtype=np.uint8)
+    other = np.clip(video.astype(int) + noise, 0, 255).astype(np.uint8)
+    psnr, ssim = fidelity(video, other)
+    each = [fidelity(*pair) for pair in zip(video, other, strict=True)]
+    assert ssim == pytest.approx(np.mean([frame[1] for frame in each]))
+    # Mean squared errors are averaged, not decibels.
+    assert psnr == pytest.approx(-10 * math.log10(np.mean([10 ** (-frame[0] / 10) for frame in each])), abs=1e-4)
+    assert fidelity(video, video) == pytest.approx((100.0, 1.0))
+
+
 def test_about_as_many_twins_are_kept_as_wanted() -> None:
     share = kept_share(50, num_rows=10_000, fraction=0.1)
     assert sum(kept(f"row-{index}", share) for index in range(1000)) == pytest.approx(50, abs=20)

@@ -11,6 +11,7 @@ from jobs.config import Actors, Generation, Model
 from jobs.errors import JobFailed
 from jobs.generate import Generate, alike
 from jobs.rows import Made, Sample, schema, table, values
+from tests.jobs import tiny_video
 from tests.jobs.conftest import MODEL
 from tests.jobs.test_rows import made
 
@@ -83,7 +84,9 @@ def test_a_row_that_raises_fails_alone(plain: Generate) -> None:
 
 def test_a_size_that_the_pipeline_rounds_is_a_failed_row(plain: Generate) -> None:
     bad, good = rows_of(plain, sample("bad", height=50), sample("good"))
-    assert bad.error.startswith("ValueError: asked for height 50 and width 64, the pipeline makes 48 and 64")
+    assert bad.error.startswith(
+        "ValueError: asked for height 50, width 64, the pipeline makes height 48, width 64; use n"
+    )
     assert (good.error, good.batch_size) == ("", 1)
 
 
@@ -154,6 +157,25 @@ def test_alike_loses_no_sample() -> None:
     assert sorted(each.id for group in groups for each in group) == [str(index) for index in range(7)]
     assert all(len({each.call for each in group}) == 1 for group in groups)
     assert [len(group) for group in groups] in ([3, 2, 2], [2, 3, 2], [2, 2, 3])
+
+
+def test_videos_are_made_with_their_frames(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tiny_video.save(tmp_path_factory.mktemp("video"))
+    generate = Generate(
+        model=Model.model_validate({"pipeline": str(folder), "dtype": "float32", "cache": {"method": "none"}}),
+        generation=Generation.model_validate({"max_sequence_length": tiny_video.TOKENS}),
+        actors=Actors(num_gpus=0, num_cpus=1),
+        audit_fraction=0.0,
+    )
+    shape = {"height": 16, "width": 16, "num_inference_steps": 2}
+    own, same, longer, odd = rows_of(
+        generate,
+        *(sample(str(n), num_frames=n, **shape) for n in (None, tiny_video.FRAMES, 2 * tiny_video.FRAMES - 1, 7)),
+    )
+    assert [row.error for row in (own, same, longer)] == [""] * 3
+    assert [row.num_frames for row in (own, same, longer)] == [9, 9, 17]
+    assert [len(row.pixels or b"") for row in (own, longer)] == [9 * 16 * 16 * 3, 17 * 16 * 16 * 3]
+    assert odd.error.startswith("ValueError: asked for num_frames 7, height 16, width 16, the pipeline makes num_f")
 
 
 def test_an_empty_batch_is_an_empty_table(plain: Generate) -> None:

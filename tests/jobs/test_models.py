@@ -28,6 +28,16 @@ def test_a_call_is_read_without_loading_weights(tmp_path: Path) -> None:
     assert {"max_sequence_length", "guidance_scale", "true_cfg_scale"} <= set(call.settable)
     # What is ours to give, or can't stand in YAML, or would be one for all rows.
     assert not {"self", "prompt", "generator", "latents", "prompt_2", "num_images_per_prompt"} & set(call.settable)
+    assert not call.makes_videos
+
+
+def test_a_pipeline_that_takes_frames_makes_videos(tmp_path: Path) -> None:
+    call = describe_call(folder(tmp_path, "MochiPipeline"))
+    assert call.makes_videos
+    assert "num_frames" in call.settable
+    assert "num_videos_per_prompt" not in call.settable
+    with pytest.raises(Refused, match="prompts: FluxPipeline of model flux takes no num_frames; drop that column"):
+        check(FLUX, Generation(), ["num_frames"])
 
 
 def test_settings_and_columns_that_fit_pass() -> None:
@@ -55,7 +65,6 @@ def test_settings_that_the_pipeline_does_not_take_are_refused(settings: dict[str
 @pytest.mark.parametrize(
     ("class_name", "sentence"),
     [
-        ("MochiPipeline", "MochiPipeline makes videos"),
         ("StableDiffusionLatentUpscalePipeline", "make pictures from prompts alone: it takes no height, width"),
         ("NoSuchPipeline", "wants pipeline class NoSuchPipeline, which diffusers doesn't have"),
         (["my_code", "MyPipeline"], "which diffusers doesn't have"),
