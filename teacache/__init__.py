@@ -24,7 +24,7 @@ from teacache.errors import UnsupportedModelError as UnsupportedModelError
 from teacache.models import Blocks as Blocks
 from teacache.models import Indicator as Indicator
 from teacache.models import Model as Model
-from teacache.published import Published as Published
+from teacache.models import Published as Published
 from teacache.register import register as register
 from teacache.register import unregister as unregister
 from teacache.statistics import CallStats as CallStats

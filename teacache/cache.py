@@ -17,8 +17,8 @@ from teacache.configs import CacheConfig, RunConfig, ScheduleConfig, TeaCacheCon
 from teacache.errors import AlreadyEnabledError, UnsupportedModelError
 from teacache.hooks import attach, detach, session_of
 from teacache.methods import method_of
-from teacache.models import Model
-from teacache.published import PUBLISHED, Published
+from teacache.models import Model, Published
+from teacache.published import PUBLISHED
 from teacache.registry import MODELS, find_model, model_for
 from teacache.session import Session
 from teacache.statistics import Stats

@@ -12,7 +12,8 @@ from typing import Any
 from teacache.calibration import CALIBRATION_FILE, Calibration
 from teacache.configs import TeaCacheConfig
 from teacache.errors import CoefficientsError
-from teacache.published import PUBLISHED, Published
+from teacache.models import Published
+from teacache.published import PUBLISHED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """What differs between models: where the block stack is, what its blocks take and give, what the indicator is.
 
-`registry.py` holds a record for every known class, `published.py` the polynomials that were published.
+`families/` holds a record for every known class, and the polynomials that were published.
 """
 
 from __future__ import annotations
@@ -92,3 +92,32 @@ class Model:
     def indicator(self) -> str:
         """The name of the default indicator."""
         return next(iter(self.indicators), "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """A polynomial that its authors fitted on one checkpoint, and how they use it."""
+
+    name: str
+    transformer: str
+    coefficients: tuple[float, ...]
+    """Highest degree first."""
+    source: str
+    config: Mapping[str, Any] | None = field(default_factory=dict)
+    """What tells the checkpoint: fields of the transformer's config. None: nothing does, it is taken by name only."""
+    pipeline: str = ""
+    """A part of the pipeline's class name that tells it, where the config does not."""
+    denoisers: int | None = None
+    """How many denoisers its pipeline has, where that tells it."""
+    indicator: str = ""
+    """The model's indicator that was fitted; "" its default."""
+    first: int | float = 1
+    """The steps at the start of a run that are always computed; a fraction is of the number of steps."""
+    last: bool = True
+    """Whether the last step is always computed."""
+    num_inference_steps: int | None = None
+    """The number of steps that it was fitted or published with, where its authors say so."""
+    resolution: str = ""
+    fitted_range: tuple[float, float] | None = None
+    borrowed_from: str = ""
+    """The checkpoint that the digits were really fitted on, where it is another one."""

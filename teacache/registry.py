@@ -1,72 +1,16 @@
-"""A record for every transformer class that teacache knows."""
+"""Which record describes a transformer?"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from teacache.errors import UnsupportedModelError
-from teacache.models import Arguments, Blocks, Indicator, Model
+from teacache.families import FAMILIES
+from teacache.models import Model
 
-
-def _norm1(block: Any, arguments: Arguments) -> Tensor:
-    """The hidden states after the first block's adaptive layer norm (TeaCache4FLUX/teacache_flux.py)."""
-    modulated: Tensor = block.norm1(arguments["hidden_states"], arguments["temb"])[0]
-    return modulated
-
-
-def _norm1_emb(block: Any, arguments: Arguments) -> Tensor:
-    """The same, for norms that call the embedding `emb`."""
-    modulated: Tensor = block.norm1(arguments["hidden_states"], emb=arguments["temb"])[0]
-    return modulated
-
-
-def _temb(block: Any, arguments: Arguments) -> Tensor:
-    """The time embedding (TeaCache4CogVideoX1.5)."""
-    embedding: Tensor = arguments["temb"]
-    return embedding
-
-
-_DOUBLE = ("encoder_hidden_states", "hidden_states")
-
-_RECORDS = (
-    Model(
-        transformer="FluxTransformer2DModel",
-        stack=(
-            Blocks(name="transformer_blocks", returns=_DOUBLE),
-            Blocks(name="single_transformer_blocks", returns=_DOUBLE),
-        ),
-        indicators={"modulated_input": Indicator(of_block=_norm1_emb)},
-        pipelines=("FluxPipeline",),
-    ),
-    Model(
-        transformer="MochiTransformer3DModel",
-        stack=(Blocks(name="transformer_blocks", returns=("hidden_states", "encoder_hidden_states")),),
-        indicators={"modulated_input": Indicator(of_block=_norm1)},
-        published_exit="proj_out",
-        guidance="batch",
-        pipelines=("MochiPipeline",),
-    ),
-    Model(
-        transformer="Lumina2Transformer2DModel",
-        stack=(Blocks(name="layers", returns=("hidden_states",)),),
-        indicators={"modulated_input": Indicator(of_block=_norm1), "temb": Indicator(of_block=_temb)},
-        mask="attention_mask",
-        shared=(),
-        pipelines=("Lumina2Pipeline",),
-    ),
-    Model(
-        transformer="CogVideoXTransformer3DModel",
-        stack=(Blocks(name="transformer_blocks", returns=("hidden_states", "encoder_hidden_states")),),
-        indicators={"temb": Indicator(of_block=_temb)},
-        guidance="batch",
-        pipelines=("CogVideoXPipeline",),
-    ),
-)  # fmt: skip
-
-MODELS: Mapping[str, Model] = {model.transformer: model for model in _RECORDS}
+MODELS: Mapping[str, Model] = {model.transformer: model for family in FAMILIES for model in family.MODELS}
 
 
 def model_for(transformer: nn.Module) -> Model:

@@ -6,8 +6,9 @@ from collections import Counter
 
 import pytest
 
-from teacache.models import Model
-from teacache.published import PUBLISHED, Published
+from teacache import families
+from teacache.models import Model, Published
+from teacache.published import PUBLISHED
 from teacache.registry import MODELS, model_for
 from tests.teacache.tiny import FAMILIES, TINY
 
@@ -37,3 +38,7 @@ def test_every_published_recipe_is_of_a_model_and_its_indicator(entry: Published
 def test_no_two_published_recipes_have_one_name() -> None:
     names = Counter((entry.transformer, entry.name) for entry in PUBLISHED)
     assert set(names.values()) == {1}
+
+
+def test_no_two_models_are_of_one_class() -> None:
+    assert len(MODELS) == sum(len(family.MODELS) for family in families.FAMILIES)

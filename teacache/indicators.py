@@ -1,0 +1,27 @@
+"""Indicators that several models share; each takes the first block and its arguments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from teacache.models import Arguments
+
+
+def norm1(block: Any, arguments: Arguments) -> Tensor:
+    """The hidden states after the first block's adaptive layer norm (TeaCache4FLUX/teacache_flux.py)."""
+    modulated: Tensor = block.norm1(arguments["hidden_states"], arguments["temb"])[0]
+    return modulated
+
+
+def norm1_emb(block: Any, arguments: Arguments) -> Tensor:
+    """The same, for norms that call the embedding `emb`."""
+    modulated: Tensor = block.norm1(arguments["hidden_states"], emb=arguments["temb"])[0]
+    return modulated
+
+
+def temb(block: Any, arguments: Arguments) -> Tensor:
+    """The time embedding (TeaCache4CogVideoX1.5)."""
+    embedding: Tensor = arguments["temb"]
+    return embedding
