@@ -6,6 +6,7 @@ import typer
 
 from jobs.commands.generate import generate
 from jobs.commands.job_arguments import CONTEXT, JobCommand
+from jobs.commands.report import report
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -16,3 +17,4 @@ def main() -> None:
 
 
 app.command(cls=JobCommand, context_settings=CONTEXT)(generate)
+app.command()(report)

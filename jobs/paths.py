@@ -52,6 +52,11 @@ class Output:
     def failed(self) -> str:
         return storage.join(self.url, "failed")
 
+    def here(self, uri: str) -> str:
+        """Where a file below `media/` or `audit/` is now, given its URI as noted: the output may have been moved."""
+        parts = uri.split("/")
+        return storage.join(self.url, *parts[-4:]) if parts[-4:-3] in (["media"], ["audit"]) else uri
+
     def media(self, model: str, row_id: str, suffix: str) -> str:
         """Where a row's media goes: a pure function of model and row id, whatever characters the id holds.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -9,7 +10,7 @@ from rich.console import Console
 
 from jobs import cluster, identity, lease, manifest, merge, metrics, preflight, signals, storage, tries
 from jobs.config import Job
-from jobs.errors import JobFailed
+from jobs.errors import Failure, JobFailed, attempt
 from jobs.ids import contains
 from jobs.lease import Lease
 from jobs.logs import log_model
@@ -18,6 +19,7 @@ from jobs.pipeline import Task
 from jobs.plan import Digests
 from jobs.preflight import Checked
 from jobs.progress import Tally, follow
+from jobs.report.single import write_report
 from jobs.runs import current_run
 from jobs.scan import check_duplicates
 from jobs.statistics import COLUMNS, Statistics, per_model
@@ -57,9 +59,12 @@ def _generate(ready: Checked, turn: Lease, console: Console, *, retry_failed: bo
     except (JobFailed, KeyboardInterrupt):
         # What was written counts; that it can't be counted must not hide what ended the job.
         with suppress(Exception):
-            console.print(_summary(job, {}).table())
+            summary = _summary(job, {})
+            console.print(summary.table())
+            _report(job, summary, console)
         raise
     summary = _summary(job, runs)
+    _report(job, summary, console)
     if turn.leaving:
         console.print(summary.table())
         raise KeyboardInterrupt
@@ -78,6 +83,12 @@ def _summary(job: Job, runs: dict[str, Tally]) -> Summary:
     storage.write(Output(url=job.output).stats, summary.to_json().encode())
     storage.write(Output(url=job.output).stats_table, summary.to_parquet())
     return summary
+
+
+def _report(job: Job, summary: Summary, console: Console) -> None:
+    """For people; the rows are there without it, so a fault in it is told and no more."""
+    place = attempt(lambda: write_report(Output(url=job.output), json.loads(summary.to_json())))
+    _say(console, f"no report: {place.error}" if isinstance(place, Failure) else f"report: {place}")
 
 
 def _check_readable(job: Job, work: Work, pending: Digests, summary: Summary) -> None:
