@@ -83,7 +83,8 @@ class Attachment(nn.Module):
         HookRegistry.check_if_exists_or_initialize(self).register_hook(self.listener, "teacache")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> None:
-        """A copy of the denoiser has no cache."""
+        """A copy of the denoiser has no cache; nor does the list of registries that diffusers keeps lead back here."""
+        memo[id(HookRegistry.check_if_exists_or_initialize(self))] = HookRegistry(nn.Identity())
 
 
 class CacheIsOn:

@@ -35,6 +35,8 @@ class Tiny:
     """Whether the pipeline takes several samples at once."""
     strength: Mapping[str, Any] | None = None
     """Arguments that start the run in the middle of the scheduler's steps (image to image)."""
+    dtypes: tuple[torch.dtype, ...] = (torch.float64, torch.bfloat16)
+    """What it can be moved to, beside float32."""
     other_shape: Mapping[str, Any] = field(default_factory=lambda: {"height": 96})
     """Arguments that change the number of tokens."""
 

@@ -32,8 +32,8 @@ def make_pipeline() -> FluxPipeline:
 
 def embeddings(seeds: Sequence[int], dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
     """Text tokens and pooled vectors, as the text encoders would give them."""
-    pooled, tokens = rows(seeds, 10 + TEXT_TOKENS * 12, dtype=dtype).split((10, TEXT_TOKENS * 12), dim=1)
-    return tokens.reshape(-1, TEXT_TOKENS, 12), pooled
+    both = rows(seeds, 10 + TEXT_TOKENS * 12, dtype=dtype)
+    return both[:, 10:].reshape(-1, TEXT_TOKENS, 12), both[:, :10]
 
 
 def generate(pipe: Any, *, seeds: Sequence[int] = (0,), steps: int = 12, guided: bool = False,

@@ -1,0 +1,79 @@
+"""Caching as its definition has it, without teacache: every block runs, and where a step is to be skipped, what comes
+out of the stack is replaced by the stack's input plus the residual that stands in."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from teacache.models import Arguments, Model
+
+
+@dataclass
+class PlainBranch:
+    """The steps and residuals of one guidance branch, oldest first."""
+
+    computed: Collection[int]
+    order: int
+    step: int = -1
+    before: Tensor | None = None
+    residuals: list[tuple[int, Tensor]] = field(default_factory=list)
+
+    def enter(self, before: Tensor) -> None:
+        self.step, self.before = self.step + 1, before
+
+    def leave(self, after: Tensor) -> Tensor:
+        assert self.before is not None
+        if self.step in self.computed:
+            self.residuals.append((self.step, after - self.before))
+            return after
+        newest_step, newest = self.residuals[-1]
+        if self.order == 0 or len(self.residuals) == 1:
+            return self.before + newest
+        older_step, older = self.residuals[-2]
+        slope = (newest - older) / (newest_step - older_step)
+        return self.before + newest + slope * (self.step - newest_step)
+
+
+@contextmanager
+def plainly_cached(transformer: nn.Module, model: Model, computed: Collection[int], *, branches: int = 1,
+                   order: int = 0, exit_at: str = "") -> Iterator[None]:  # fmt: skip
+    """The transformer's calls go through the branches in turn; each computes these steps and skips the others."""
+    states = [PlainBranch(computed, order) for _ in range(branches)]
+    calls = 0
+    lists = [getattr(transformer, blocks.name) for blocks in model.stack]
+    first, last, returns = lists[0][0], lists[-1][-1], model.stack[-1].returns
+    names = tuple(first.forward.__code__.co_varnames[1 : first.forward.__code__.co_argcount])
+
+    def enter(module: nn.Module, args: Any, kwargs: Any) -> None:
+        nonlocal calls
+        states[calls % branches].enter(Arguments(names, args, kwargs)[model.hidden_states])
+        calls += 1
+
+    def leave(module: nn.Module, args: Any, output: Any) -> Any:
+        outputs = list(output) if isinstance(output, tuple) else [output]
+        at, state = returns.index(model.hidden_states), states[(calls - 1) % branches]
+        assert state.before is not None
+        count, whole = state.before.shape[1], outputs[at]
+        own = {"all": slice(None), "first": slice(0, count), "last": slice(whole.shape[1] - count, None)}[model.tokens]
+        outputs[at] = whole.clone()
+        outputs[at][:, own] = state.leave(whole[:, own])
+        return tuple(outputs) if isinstance(output, tuple) else outputs[0]
+
+    def leave_before(module: nn.Module, args: Any) -> Any:
+        return (states[(calls - 1) % branches].leave(args[0]), *args[1:])
+
+    handles = [first.register_forward_pre_hook(enter, with_kwargs=True)]
+    if exit_at:
+        handles.append(transformer.get_submodule(exit_at).register_forward_pre_hook(leave_before))
+    else:
+        handles.append(last.register_forward_hook(leave))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,112 @@
+"""Guidance branches in real pipelines: two calls at each step, one batch, three calls, guidance that stops half-way."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import teacache
+from teacache.cache import denoisers_of
+from tests.teacache.test_hooks import same
+from tests.teacache.test_models import EXTREME, skipping
+from tests.teacache.tiny import TINY, Tiny
+
+STEPS = 8
+GUIDED_BY_CALLS = [name for name, tiny in TINY.items() if tiny.guidance == "calls"]
+GUIDED_IN_A_BATCH = [name for name, tiny in TINY.items() if tiny.guidance == "batch"]
+
+
+@pytest.mark.parametrize("name", GUIDED_BY_CALLS)
+def test_guidance_as_two_calls_is_two_branches(name: str) -> None:
+    tiny = TINY[name]
+    pipe = tiny.make()
+    with teacache.enabled(pipe, skipping(tiny)) as cache:
+        tiny.generate(pipe, steps=STEPS, guided=True)
+        guided = cache.take_stats()
+        tiny.generate(pipe, steps=STEPS, guided=False)
+    assert len(guided.calls) == 2 * len(cache.stats.calls)
+    assert len({(call.denoiser, call.branch) for call in guided.calls}) == 2
+    assert guided.steps == 2 * cache.stats.steps == 2 * STEPS
+
+
+@pytest.mark.parametrize("name", GUIDED_IN_A_BATCH)
+@pytest.mark.parametrize("seeds", [(4,), (4, 5), (4, 5, 6)], ids=["one", "two", "three"])
+def test_the_halves_of_a_guided_batch_are_one_sample(name: str, seeds: tuple[int, ...]) -> None:
+    tiny = TINY[name]
+    if not tiny.batched and len(seeds) > 1:
+        return
+    pipe = tiny.make()
+    with teacache.enabled(pipe, skipping(tiny)) as cache:
+        tiny.generate(pipe, seeds=seeds, steps=STEPS, guided=True)
+    (call,) = cache.stats.calls
+    assert call.batch_size == len(seeds)
+    assert call.steps == len(seeds) * STEPS
+
+
+def test_lumina2_that_stops_guiding_half_way() -> None:
+    tiny = TINY["Lumina2Pipeline"]
+    pipe = tiny.make()
+    with teacache.enabled(pipe, skipping(tiny)) as cache:
+        first, second = (
+            tiny.generate(pipe, steps=STEPS, guided=True, cfg_trunc_ratio=0.5) for _ in range(2)
+        )
+        truncated = cache.take_stats()
+        guided = tiny.generate(pipe, steps=STEPS, guided=True)
+    assert torch.equal(first, second)
+    assert [(call.branch, call.steps) for call in truncated.calls] == [("0", STEPS), ("1", STEPS // 2)] * 2
+    assert truncated.skipped > 0
+    with teacache.enabled(pipe, skipping(tiny)):
+        assert torch.equal(guided, tiny.generate(pipe, steps=STEPS, guided=True))
+
+
+Recorded = list[tuple[tuple[Any, ...], dict[str, Any]]]
+
+
+def record(tiny: Tiny, seed: int) -> Recorded:
+    """The arguments of every call to the denoiser in one run of the pipeline."""
+    pipe = tiny.make()
+    calls: Recorded = []
+
+    def keep(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        calls.append((args, kwargs))
+
+    for denoiser in denoisers_of(pipe):
+        denoiser.register_forward_pre_hook(keep, with_kwargs=True)
+    tiny.generate(pipe, seeds=(seed,), steps=STEPS)
+    return calls
+
+
+@torch.no_grad()
+def replay(transformer: Any, runs: list[Recorded], contexts: list[str] | None = None) -> list[list[Tensor]]:
+    """A loop by hand over the steps: at each one the runs take turns. Returns the outputs of each."""
+    outputs: list[list[Tensor]] = [[] for _ in runs]
+    for calls in zip(*runs, strict=True):
+        for index, (args, kwargs) in enumerate(calls):
+            with transformer.cache_context(contexts[index]) if contexts else nullcontext():
+                outputs[index].append(transformer(*args, **{**kwargs, "return_dict": False})[0])
+    return outputs
+
+
+@pytest.mark.parametrize("name", [name for name in TINY if len(denoisers_of(TINY[name].make())) == 1])
+def test_three_branches_do_not_mix(name: str) -> None:
+    """Each comes out the same whatever the others are; with contexts, the same as alone."""
+    tiny = TINY[name]
+    (transformer,) = denoisers_of(tiny.make())
+    runs = [record(tiny, seed) for seed in (1, 2, 3)]
+
+    def cached(runs: list[Recorded], contexts: list[str] | None = None) -> list[list[Tensor]]:
+        with teacache.enabled(transformer, EXTREME) as cache:
+            outputs = replay(transformer, runs, contexts)
+        assert [call.branch for call in cache.stats.calls] == (contexts or ["0", "1", "2"])[: len(runs)]
+        assert all(call.skipped > 0 for call in cache.stats.calls)
+        return outputs
+
+    for index, outputs in enumerate(cached(runs)):
+        assert same(outputs, cached([runs[index]] * 3)[index])
+    if hasattr(transformer, "cache_context"):
+        for run, outputs in zip(runs, cached(runs, ["cond", "uncond", "third"]), strict=True):
+            assert same(outputs, cached([run])[0])

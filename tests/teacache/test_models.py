@@ -1,0 +1,201 @@
+"""Every pipeline class that a record names: exact where nothing is skipped, as defined where something is, and nothing
+stale whatever comes in between."""
+
+from __future__ import annotations
+
+import copy
+import json
+import threading
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import teacache
+from teacache.cache import denoisers_of
+from teacache.registry import model_for
+from tests.teacache.plain import plainly_cached
+from tests.teacache.test_hooks import Abort, abort_at, hooks_on
+from tests.teacache.tiny import TINY, Tiny
+
+STEPS = 9
+EXTREME = teacache.TeaCacheConfig(rel_l1_thresh=1e9, coefficients=(1.0, 0.0), max_consecutive_skips=3)
+"""Computes steps 0, 4 and 8 of 9."""
+
+
+@pytest.fixture(params=TINY)
+def tiny(request: pytest.FixtureRequest) -> Tiny:
+    return TINY[request.param]
+
+
+@pytest.fixture
+def pipe(tiny: Tiny) -> Any:
+    return tiny.make()
+
+
+def skipping(tiny: Tiny) -> teacache.TeaCacheConfig:
+    """Skips some steps."""
+    return teacache.TeaCacheConfig(rel_l1_thresh=tiny.threshold, coefficients=(1.0, 0.0))
+
+
+def generate(tiny: Tiny, pipe: Any, **arguments: Any) -> Tensor:
+    """Guided where that can be tested."""
+    return tiny.generate(pipe, **{"steps": STEPS, "guided": tiny.guidance != "none", **arguments})
+
+
+def decisions(stats: teacache.Stats) -> list[tuple[tuple[bool, ...], ...]]:
+    return [call.computed for call in stats.calls]
+
+
+def steps_computed(stats: teacache.Stats) -> set[tuple[int, ...]]:
+    """The numbers of the computed steps, over all calls and samples."""
+    return {tuple(step for step, computes in enumerate(sample) if computes)
+            for call in stats.calls for sample in call.computed}  # fmt: skip
+
+
+def test_nothing_skipped_is_bit_identical(tiny: Tiny, pipe: Any) -> None:
+    uncached = generate(tiny, pipe)
+    with teacache.enabled(pipe, replace(skipping(tiny), rel_l1_thresh=0.0)) as cache:
+        assert torch.equal(generate(tiny, pipe), uncached)
+    assert cache.stats.skipped == 0
+    branches = 2 if tiny.guidance == "calls" else 1
+    assert cache.stats.steps == branches * STEPS
+
+
+@pytest.mark.parametrize(
+    ("config", "computed"),
+    [
+        (EXTREME, (0, 4, 8)),
+        (replace(EXTREME, order=1), (0, 4, 8)),
+        (teacache.AdaptiveConfig(tolerance=1e9, max_consecutive_skips=2), (0, 1, 2, 5, 8)),
+        (teacache.ScheduleConfig(steps=(0, 1, 4), order=0), (0, 1, 4)),
+    ],
+    ids=["TeaCache", "TeaCache, order 1", "Adaptive", "Schedule"],
+)
+def test_a_skipped_step_is_stack_input_plus_residual(
+    tiny: Tiny, pipe: Any, config: teacache.TeaCacheConfig, computed: tuple[int, ...]
+) -> None:
+    """Compared with a run in which all blocks compute and the stack's output is overwritten."""
+    with teacache.enabled(pipe, config) as cache:
+        latents = generate(tiny, pipe)
+    assert steps_computed(cache.stats) == {computed}
+    assert teacache.Stats.from_dict(json.loads(json.dumps(cache.stats.to_dict()))) == cache.stats
+    with ExitStack() as stack:
+        for denoiser in denoisers_of(pipe):
+            model = model_for(denoiser)
+            exit_at = model.published_exit if isinstance(config, teacache.TeaCacheConfig) else ""
+            branches = 2 if tiny.guidance == "calls" else 1
+            stack.enter_context(
+                plainly_cached(denoiser, model, computed, branches=branches, order=config.order, exit_at=exit_at)
+            )
+        expected = generate(tiny, pipe)
+    torch.testing.assert_close(latents, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_pipeline_is_as_it_was_afterwards(tiny: Tiny, pipe: Any) -> None:
+    uncached = generate(tiny, tiny.make())
+    with teacache.enabled(pipe, skipping(tiny)) as cache:
+        with pytest.raises(teacache.AlreadyEnabledError):
+            teacache.enable(pipe, skipping(tiny))
+        assert not torch.equal(generate(tiny, pipe), uncached)
+    assert 0 < cache.stats.skipped < cache.stats.steps
+    with pytest.raises(ZeroDivisionError), teacache.enabled(pipe, skipping(tiny)):
+        1 / 0  # noqa: B018
+    assert [hooks_on(denoiser) for denoiser in denoisers_of(pipe)] == [[]] * len(denoisers_of(pipe))
+    assert torch.equal(generate(tiny, pipe), uncached)
+
+
+def test_an_aborted_run_leaves_nothing_behind(tiny: Tiny, pipe: Any) -> None:
+    with teacache.enabled(pipe, skipping(tiny)) as cache:
+        fresh = generate(tiny, pipe)
+        fresh_decisions = decisions(cache.take_stats())
+        for step in (0, 3, STEPS - 2):
+            with pytest.raises(Abort):
+                generate(tiny, pipe, seeds=(7,), callback_on_step_end=abort_at(step))
+            assert torch.equal(generate(tiny, pipe), fresh)
+        assert decisions(cache.stats) == fresh_decisions * 3
+
+
+def test_changes_between_runs_start_afresh(tiny: Tiny, pipe: Any) -> None:
+    """Another number of steps, shape, batch or type: each run is as in a pipeline just made."""
+    changes: list[dict[str, Any]] = [{}, {"steps": 7}, dict(tiny.other_shape), {"guided": False}, {}]
+    if tiny.batched:
+        changes[3:3] = [{"seeds": (1, 2, 3)}, {"seeds": (1, 2)}]
+    if tiny.strength is not None:
+        changes[3:3] = [dict(tiny.strength)]
+    expected = []
+    for change in changes:
+        with teacache.enabled(pipe, skipping(tiny)) as cache:
+            expected.append((generate(tiny, pipe, **change), decisions(cache.stats)))
+    with teacache.enabled(pipe, skipping(tiny)) as cache:
+        for change, (latents, computed) in zip(changes, expected, strict=True):
+            assert torch.equal(generate(tiny, pipe, **change), latents), change
+            assert decisions(cache.take_stats()) == computed
+
+
+def test_a_pipeline_that_is_moved_starts_afresh(tiny: Tiny, pipe: Any) -> None:
+    with teacache.enabled(pipe, EXTREME) as cache:
+        for dtype in tiny.dtypes:
+            pipe.to(dtype)
+            other = tiny.make().to(dtype)
+            with teacache.enabled(other, EXTREME):
+                expected = generate(tiny, other)
+            assert torch.equal(generate(tiny, pipe), expected)
+    assert steps_computed(cache.stats) == {(0, 4, 8)}
+
+
+def test_two_pipelines_in_two_threads_do_not_meet(tiny: Tiny) -> None:
+    pipes, seeds = [tiny.make() for _ in range(2)], [(1,), (2,)]
+    expected = []
+    for pipe, seed in zip(pipes, seeds, strict=True):
+        with teacache.enabled(pipe, skipping(tiny)):
+            expected.append(generate(tiny, pipe, seeds=seed))
+    outputs: dict[int, Tensor] = {}
+    barrier = threading.Barrier(2)
+
+    def run(index: int) -> None:
+        def meet(pipe: Any, step: int, timestep: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+            barrier.wait(timeout=60)
+            return arguments
+
+        with teacache.enabled(pipes[index], skipping(tiny)):
+            outputs[index] = generate(tiny, pipes[index], seeds=seeds[index], callback_on_step_end=meet)
+
+    threads = [threading.Thread(target=run, args=(index,)) for index in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(torch.equal(outputs[index], expected[index]) for index in range(2))
+
+
+def test_a_deep_copy_has_no_cache(tiny: Tiny, pipe: Any) -> None:
+    uncached = generate(tiny, pipe)
+    with teacache.enabled(pipe, skipping(tiny)) as cache:
+        cached = generate(tiny, pipe)
+        copied = copy.deepcopy(pipe)
+        before = cache.stats
+        assert torch.equal(generate(tiny, copied), uncached)
+        assert cache.stats == before
+        with teacache.enabled(copied, skipping(tiny)):
+            assert torch.equal(generate(tiny, copied), cached)
+        assert torch.equal(generate(tiny, pipe), cached)
+    assert cache.stats.steps == 2 * before.steps
+
+
+@pytest.mark.parametrize("own_scheduler", [False, True])
+def test_pipelines_that_share_a_denoiser_do_not_meet(tiny: Tiny, pipe: Any, own_scheduler: bool) -> None:
+    other = copy.copy(pipe)
+    if own_scheduler:
+        other.scheduler = copy.deepcopy(pipe.scheduler)
+    with teacache.enabled(pipe, EXTREME) as cache:
+        first = generate(tiny, pipe)
+        second = generate(tiny, other)
+        assert torch.equal(generate(tiny, pipe), first)
+    assert torch.isfinite(second).all()
+    if not own_scheduler:
+        assert torch.equal(second, first)
+        assert steps_computed(cache.stats) == {(0, 4, 8)}
