@@ -51,9 +51,7 @@ def test_lumina2_that_stops_guiding_half_way() -> None:
     tiny = TINY["Lumina2Pipeline"]
     pipe = tiny.make()
     with teacache.enabled(pipe, skipping(tiny)) as cache:
-        first, second = (
-            tiny.generate(pipe, steps=STEPS, guided=True, cfg_trunc_ratio=0.5) for _ in range(2)
-        )
+        first, second = (tiny.generate(pipe, steps=STEPS, guided=True, cfg_trunc_ratio=0.5) for _ in range(2))
         truncated = cache.take_stats()
         guided = tiny.generate(pipe, steps=STEPS, guided=True)
     assert torch.equal(first, second)
