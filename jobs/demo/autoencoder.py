@@ -1,4 +1,4 @@
-"""The small AutoencoderKL of the demo pictures: 64x64 pixels to 16x16 latents of 4 channels and back."""
+"""Training the autoencoders of the demo models, and the latents that their denoisers learn from."""
 
 from __future__ import annotations
 
@@ -10,65 +10,42 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 from torch.nn import functional
+from tqdm.auto import tqdm
 
 from jobs.demo import training
-from jobs.demo.scenes import Scene, render, training_scenes
+from jobs.demo.dataset import Dataset
 
-STEPS = 2500
-BATCH = 16
 KL_WEIGHT = 1e-4
 
 
-def build() -> AutoencoderKL:
-    return AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 3,
-        up_block_types=("UpDecoderBlock2D",) * 3,
-        block_out_channels=(16, 32, 48),
-        layers_per_block=1,
-        latent_channels=4,
-        norm_num_groups=8,
-        sample_size=64,
-        mid_block_add_attention=False,
-        use_quant_conv=False,
-        use_post_quant_conv=False,
-    )
+def train(
+    model: Any, dataset: Dataset[Any], *, steps: int, batch: int, state_file: Path, learning_rate: float = 2e-3
+) -> float:
+    """Train an autoencoder in place, or go on with it.
 
-
-def pictures(scenes: list[Scene], rng: np.random.Generator) -> Tensor:
-    """Rendered scenes as a tensor (N, 3, SIDE, SIDE) in [-1, 1]."""
-    stacked = np.stack([render(scene, rng) for scene in scenes])
-    return torch.from_numpy(stacked).permute(0, 3, 1, 2).float().div(127.5).sub(1.0)
-
-
-def draw_scenes(count: int, rng: np.random.Generator) -> list[Scene]:
-    scenes = training_scenes()
-    return [scenes[index] for index in rng.integers(len(scenes), size=count)]
-
-
-def train(state_file: Path) -> tuple[AutoencoderKL, float]:
-    """Train from nothing or go on; the scale and shift of the latents are measured and stored in the config.
+    Args:
+        model: a diffusers autoencoder: `encode(x).latent_dist` is a Gaussian, `decode(z).sample` is like x.
 
     Returns:
-        The autoencoder in float32 and the seconds of training spent.
+        The seconds of training spent.
     """
-    torch.manual_seed(0)
-    model = build().to(memory_format=torch.channels_last)
 
     def loss_of(generator: torch.Generator) -> Tensor:
         rng = np.random.default_rng(int(torch.randint(2**31, (), generator=generator)))
-        pixels = pictures(draw_scenes(BATCH, rng), rng)
+        pixels = dataset.draw([scenes[index] for index in rng.integers(len(scenes), size=batch)], rng)
         latents = model.encode(pixels).latent_dist
         noise = torch.randn(latents.mean.shape, generator=generator)
         rebuilt = model.decode(latents.mean + latents.std * noise).sample
         return functional.l1_loss(rebuilt, pixels) + functional.mse_loss(rebuilt, pixels) + KL_WEIGHT * _kl(latents)
 
+    scenes = dataset.training()
     average, seconds = training.train(
-        model, loss_of, name="autoencoder", steps=STEPS, learning_rate=2e-3, state_file=state_file, ema_decay=0.99
-    )
+        model, loss_of, name="autoencoder", steps=steps, learning_rate=learning_rate, state_file=state_file,
+        ema_decay=0.99,
+    )  # fmt: skip
     model.load_state_dict(average)
     model.eval().requires_grad_(False)
-    _measure_latents(model)
-    return model, seconds
+    return seconds
 
 
 def _kl(latents: Any) -> Tensor:
@@ -77,8 +54,46 @@ def _kl(latents: Any) -> Tensor:
     return divergence
 
 
-def _measure_latents(model: AutoencoderKL) -> None:
-    """Set scaling_factor and shift_factor so that latents have mean 0 and standard deviation 1."""
-    rng = np.random.default_rng(1)
-    latents = torch.cat([model.encode(pictures(draw_scenes(64, rng), rng)).latent_dist.mean for _ in range(8)])
-    model.register_to_config(shift_factor=float(latents.mean()), scaling_factor=float(1 / latents.std()))
+@torch.no_grad()
+def encode(model: Any, dataset: Dataset[Any], *, count: int, file: Path) -> tuple[Tensor, Tensor]:
+    """Latents of `count` training pictures or videos in half precision, as the encoder gives them, kept in `file`.
+
+    Returns:
+        The latents and, for each, the index of its scene in `dataset.training()`.
+    """
+    if not file.exists():
+        rng = np.random.default_rng(2)
+        scenes = dataset.training()
+        indices = torch.from_numpy(rng.integers(len(scenes), size=count))
+        latents = [
+            model.encode(dataset.draw([scenes[index] for index in chunk.tolist()], rng)).latent_dist.mean.half()
+            for chunk in tqdm(torch.split(indices, 64), desc="encoding")
+        ]
+        torch.save({"latents": torch.cat(latents), "scenes": indices}, file)
+    stored = torch.load(file, weights_only=True)
+    return stored["latents"], stored["scenes"]
+
+
+def build_kl(channels: tuple[int, ...], *, latent_channels: int, side: int) -> AutoencoderKL:
+    """A small AutoencoderKL for pictures; every level but the last halves them."""
+    model = AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * len(channels),
+        up_block_types=("UpDecoderBlock2D",) * len(channels),
+        block_out_channels=channels,
+        layers_per_block=1,
+        latent_channels=latent_channels,
+        norm_num_groups=8,
+        sample_size=side,
+        mid_block_add_attention=False,
+        use_quant_conv=False,
+        use_post_quant_conv=False,
+    )
+    return model.to(memory_format=torch.channels_last)
+
+
+def normalize_kl(model: AutoencoderKL, latents: Tensor) -> Tensor:
+    """Latents of mean 0 and standard deviation 1; shift and scale are measured and stored in the config."""
+    sample = latents[:512].float()
+    model.register_to_config(shift_factor=float(sample.mean()), scaling_factor=float(1 / sample.std()))
+    scaled: Tensor = (latents.float() - model.config.shift_factor) * model.config.scaling_factor
+    return scaled.half()

@@ -1,4 +1,4 @@
-"""`python -m jobs.demo.calibrate flux`: fit TeaCache's polynomial on a demo model and keep it beside the weights."""
+"""`python -m jobs.demo.calibrate MODEL`: fit TeaCache's polynomial on a demo model and keep it beside the weights."""
 
 from __future__ import annotations
 
@@ -6,31 +6,30 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import torch
-from diffusers import DiffusionPipeline
 
 import teacache
-from jobs.demo.scenes import training_scenes
-from jobs.demo.score import CALL, STEPS, folder_of
+from jobs.demo.models import HERE, RECIPES, load
 
 PROMPTS = 24
 
 
-def calibrate(folder: Path) -> teacache.Calibration:
+def calibrate(model: str, folder: Path) -> teacache.Calibration:
     """Fit on captions of the training set, so that the held-out ones stay unseen by every part of the demo."""
-    pipe = DiffusionPipeline.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
-    pipe.set_progress_bar_config(disable=True)
-    scenes = training_scenes()
+    recipe = RECIPES[model]()
+    scenes = recipe.dataset.training()
     picks = np.random.default_rng(24).permutation(len(scenes))[:PROMPTS]
     prompts = [scenes[index].caption for index in picks]
-    return teacache.calibrate(pipe, prompts, num_inference_steps=STEPS, **CALL)
+    pipe = load(model, folder)
+    return teacache.calibrate(pipe, prompts, num_inference_steps=recipe.num_inference_steps, **recipe.call)
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m jobs.demo.calibrate", description=__doc__)
-    parser.add_argument("model", help="name of a packaged demo model, or a pipeline folder")
-    folder = folder_of(parser.parse_args(arguments).model)
-    calibration = calibrate(folder)
+    parser.add_argument("model", choices=sorted(RECIPES))
+    parser.add_argument("--folder", type=Path, default=None, help="the trained pipeline (default: the packaged one)")
+    options = parser.parse_args(arguments)
+    folder = options.folder or HERE / options.model
+    calibration = calibrate(options.model, folder)
     print(f"wrote {calibration.save(folder)}")
     print(f"p(x), highest degree first: {', '.join(f'{value:.6g}' for value in calibration.coefficients)}")
     print(f"fitted on x from {calibration.fitted_range[0]:.4f} to {calibration.fitted_range[1]:.4f}, "

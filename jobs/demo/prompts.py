@@ -1,4 +1,4 @@
-"""`python -m jobs.demo.prompts`: write the demo job's input, 64 captions that no training has seen, in 4 shards."""
+"""`python -m jobs.demo.prompts`: write the demo jobs' input, 64 captions that no training has seen, in 4 shards."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jobs.demo.scenes import held_out_scenes
+from jobs.demo.models import HERE, RECIPES
 
-FOLDER = Path(__file__).parent / "prompts"
+FOLDERS = {"prompts": "flux", "video-prompts": "mochi"}  # and a model that knows such captions
 PROMPTS, SHARDS = 64, 4
 
 
-def write(folder: Path = FOLDER) -> None:
+def write(folder: Path, model: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    captions = [scene.caption for scene in held_out_scenes(PROMPTS, seed=64)]
+    captions = [scene.caption for scene in RECIPES[model]().dataset.held_out(PROMPTS, seed=64)]
     table = pa.table({"id": [f"demo-{number:02}" for number in range(PROMPTS)], "prompt": captions})
     for shard in range(SHARDS):
         rows = PROMPTS // SHARDS
@@ -24,5 +24,6 @@ def write(folder: Path = FOLDER) -> None:
 
 
 if __name__ == "__main__":
-    write()
-    print(f"wrote {PROMPTS} prompts in {SHARDS} shards to {FOLDER}")
+    for name, model in FOLDERS.items():
+        write(HERE / name, model)
+        print(f"wrote {PROMPTS} prompts in {SHARDS} shards to {HERE / name}")

@@ -1,4 +1,4 @@
-"""`python -m jobs.demo.train flux`: train a demo model from nothing, write its pipeline folder, calibrate and score it.
+"""`python -m jobs.demo.train MODEL`: train a demo model from nothing, write its pipeline folder and score it.
 
 Ctrl-C stops it; the same command goes on where it was.
 """
@@ -12,11 +12,10 @@ from pathlib import Path
 
 import torch
 
-from jobs.demo import calibrate, flux, score
+from jobs.demo import score
+from jobs.demo.models import HERE, RECIPES
+from jobs.demo.recipe import train
 from jobs.demo.training import Stopped
-
-HERE = Path(__file__).parent
-RECIPES = {"flux": flux.train}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,15 +28,14 @@ def main(arguments: list[str] | None = None) -> int:
     output = options.output or HERE / options.model
     state.mkdir(parents=True, exist_ok=True)
     try:
-        pipe, seconds = RECIPES[options.model](state)
+        pipe, seconds = train(RECIPES[options.model](), state)
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
         return 130
     pipe.to(torch.bfloat16).save_pretrained(output, safe_serialization=True)
     (output / "training.json").write_text(json.dumps({"seconds": round(seconds), "threads": torch.get_num_threads()}))
     print(f"wrote {output}")
-    calibrate.main([str(output)])
-    score.main([str(output)])
+    score.main([options.model, "--folder", str(output)])
     return 0
 
 

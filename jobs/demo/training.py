@@ -6,8 +6,8 @@ and on Ctrl-C or SIGTERM, under a temporary name first, so that a kill in the mi
 
 from __future__ import annotations
 
-import math
 import os
+import re
 import signal
 import time
 from collections import deque
@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 SAVE_SECONDS = 60.0
-WARMUP = 200
+WARMUP = 200  # steps
+DECAY = 0.3  # share of the steps over which the learning rate falls to zero at the end
 
 
 class Stopped(Exception):
@@ -37,7 +38,7 @@ def train(
     state_file: Path,
     ema_decay: float = 0.999,
 ) -> tuple[dict[str, Tensor], float]:
-    """Train `model` for `steps` steps with warm-up and cosine decay; go on from `state_file` if it exists.
+    """Train `model` for `steps` steps with warm-up and linear decay; go on from `state_file` if it exists.
 
     Args:
         loss_of: draws a batch with the given generator and returns the loss to minimise.
@@ -55,9 +56,8 @@ def train(
     with _StopSignal() as stop, tqdm(initial=state.step, total=steps, desc=name, mininterval=2.0) as bar:
         while state.step < steps:
             started = time.monotonic()
-            warmup = min(1.0, (state.step + 1) / WARMUP)
-            rate = learning_rate * warmup * 0.5 * (1 + math.cos(math.pi * state.step / steps))
-            losses.append(state.advance(loss_of(state.generator), rate, ema_decay))
+            trapeze = min(1.0, (state.step + 1) / WARMUP, (1 - state.step / steps) / DECAY)
+            losses.append(state.advance(loss_of(state.generator), learning_rate * trapeze, ema_decay))
             state.seconds += time.monotonic() - started
             bar.set_postfix(loss=f"{sum(losses) / len(losses):.4f}", refresh=False)
             bar.update()
@@ -67,6 +67,18 @@ def train(
             if stop.asked and state.step < steps:
                 raise Stopped(f"stopped after step {state.step} of {steps}; the same command goes on from there")
     return state.average, state.seconds
+
+
+def zero(model: nn.Module, chosen: Callable[[str], bool]) -> None:
+    """Set the linear layers of those names to zero: modulation and output, as in adaLN-Zero.
+
+    Peebles and Xie 2023, section 3.2: every block is the identity at first.
+    """
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear) and chosen(name):
+            nn.init.zeros_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
 
 
 class _State:
@@ -128,7 +140,8 @@ def _optimizers(model: nn.Module, learning_rate: float) -> list[torch.optim.Opti
     as 100 of AdamW.
     """
     named = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
-    matrices = [weight for name, weight in named if weight.ndim == 2 and "blocks." in name and ".norm" not in name]
+    blocks = re.compile(r"(blocks|layers|refiner)\.\d+\.(?!norm)")
+    matrices = [weight for name, weight in named if weight.ndim == 2 and blocks.search(name)]
     chosen = {id(weight) for weight in matrices}
     others = [weight for _, weight in named if id(weight) not in chosen]
     adam = torch.optim.AdamW(others, lr=learning_rate, betas=(0.9, 0.99), weight_decay=0.01)

@@ -9,18 +9,16 @@ from __future__ import annotations
 import argparse
 import statistics
 
-import torch
-from diffusers import DiffusionPipeline
-
 import teacache
 from jobs.audit import fidelity
-from jobs.demo.scenes import Pictures, held_out_scenes
-from jobs.demo.score import HERE, generate
+from jobs.demo.dataset import Pixels
+from jobs.demo.models import RECIPES, load
+from jobs.demo.score import generate
 
 THRESHOLDS = (0.1, 0.15, 0.2, 0.3, 0.4)
 
 
-def psnr(pictures: list[Pictures], references: list[Pictures]) -> float:
+def psnr(pictures: list[Pixels], references: list[Pixels]) -> float:
     """Mean over pictures; 100 dB stands for equal ones."""
     return statistics.fmean(fidelity(*pair)[0] for pair in zip(pictures, references, strict=True))
 
@@ -30,18 +28,17 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=32)
     parser.add_argument("--steps", type=int, default=28)
     options = parser.parse_args()
-    pipe = DiffusionPipeline.from_pretrained(HERE / "flux", dtype=torch.float32, use_safetensors=True)
-    pipe.set_progress_bar_config(disable=True)
-    scenes = held_out_scenes(options.samples, seed=11)
-    uncached = generate(pipe, scenes, steps=options.steps)
+    pipe, recipe = load("flux"), RECIPES["flux"]()
+    scenes = recipe.dataset.held_out(options.samples, seed=11)
+    uncached = generate(pipe, recipe, scenes, steps=options.steps)
     rows = []
     for steps in (options.steps // 2, options.steps // 3, options.steps // 4):
-        found = psnr(generate(pipe, scenes, steps=steps), uncached)
+        found = psnr(generate(pipe, recipe, scenes, steps=steps), uncached)
         rows.append((f"{steps} steps, no cache", options.steps / steps, found))
     for order in (0, 1):
         for threshold in THRESHOLDS:
             with teacache.enabled(pipe, teacache.TeaCacheConfig(rel_l1_thresh=threshold, order=order)) as cache:
-                found = psnr(generate(pipe, scenes, steps=options.steps), uncached)
+                found = psnr(generate(pipe, recipe, scenes, steps=options.steps), uncached)
             name = f"TeaCacheConfig(rel_l1_thresh={threshold}, order={order})"
             rows.append((name, cache.stats.steps / cache.stats.computed, found))
     print(f"{options.samples} samples, {options.steps} steps\n\n| method | compute | PSNR dB |\n|---|---|---|")

@@ -14,15 +14,14 @@ import torch
 from diffusers import DiffusionPipeline
 
 import teacache
-from jobs.demo.scenes import held_out_scenes
-from jobs.demo.score import CALL, HERE
+from jobs.demo.models import RECIPES, load
 
 
 def timed_run(pipe: DiffusionPipeline, prompts: list[str], steps: int) -> float:
     """Wall seconds of one pipeline call."""
     generators = [torch.Generator().manual_seed(seed) for seed in range(len(prompts))]
     started = time.perf_counter()
-    pipe(prompts, num_inference_steps=steps, generator=generators, output_type="np", **CALL)
+    pipe(prompts, num_inference_steps=steps, generator=generators, output_type="np", **RECIPES["flux"]().call)
     return time.perf_counter() - started
 
 
@@ -35,9 +34,8 @@ def main() -> None:
     parser.add_argument("--rel-l1-thresh", type=float, default=teacache.TeaCacheConfig().rel_l1_thresh)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    pipe = DiffusionPipeline.from_pretrained(HERE / "flux", dtype=torch.float32, use_safetensors=True)
-    pipe.set_progress_bar_config(disable=True)
-    prompts = [scene.caption for scene in held_out_scenes(options.batch_size, seed=5)]
+    pipe = load("flux")
+    prompts = [scene.caption for scene in RECIPES["flux"]().dataset.held_out(options.batch_size, seed=5)]
     whole, denoiser = [], []
     with teacache.enabled(pipe, teacache.TeaCacheConfig(rel_l1_thresh=options.rel_l1_thresh)) as cache:
         for pair in range(options.pairs + 1):

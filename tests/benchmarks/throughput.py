@@ -22,11 +22,9 @@ import pyarrow.compute as pc
 import pyarrow.dataset
 import pyarrow.parquet as pq
 import torch
-from diffusers import DiffusionPipeline
 
 import teacache
-from jobs.demo.scenes import held_out_scenes
-from jobs.demo.score import CALL, HERE, STEPS
+from jobs.demo.models import RECIPES, load
 
 MEGABYTE = 1024 * 1024
 
@@ -54,14 +52,15 @@ class Peaks:
 def loop_rate(folder: Path, prompts: list[str], batch_size: int) -> float:
     """Pictures per second of the plain loop."""
     torch.set_num_threads(1)
-    pipe = DiffusionPipeline.from_pretrained(HERE / "flux", dtype=torch.float32, use_safetensors=True)
-    pipe.set_progress_bar_config(disable=True)
+    pipe, recipe = load("flux"), RECIPES["flux"]()
     ends = []
     with teacache.enabled(pipe):
         for start in range(0, len(prompts), batch_size):
             chunk = prompts[start : start + batch_size]
             generators = [torch.Generator().manual_seed(start + offset) for offset in range(len(chunk))]
-            images = pipe(chunk, num_inference_steps=STEPS, generator=generators, **CALL).images
+            images = pipe(
+                chunk, num_inference_steps=recipe.num_inference_steps, generator=generators, **recipe.call
+            ).images
             for offset, image in enumerate(images):
                 image.save(folder / f"{start + offset}.png")
             ends.append(time.monotonic())
@@ -93,7 +92,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3, help="of job and loop in turn; the median ratio is shown")
     options = parser.parse_args()
-    prompts = [scene.caption for scene in held_out_scenes(options.prompts, seed=9)]
+    prompts = [scene.caption for scene in RECIPES["flux"]().dataset.held_out(options.prompts, seed=9)]
     ratios = []
     for round_number in range(options.rounds):
         with tempfile.TemporaryDirectory() as name:
