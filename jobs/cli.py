@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from jobs.commands.generate import generate
+from jobs.commands.history import history
 from jobs.commands.job_arguments import CONTEXT, JobCommand
 from jobs.commands.report import report
 
@@ -18,3 +19,4 @@ def main() -> None:
 
 app.command(cls=JobCommand, context_settings=CONTEXT)(generate)
 app.command()(report)
+app.command()(history)

@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from jobs.config import Media
 from jobs.encode import encode_batch
 from jobs.manifest import write_batch
 from jobs.paths import Output
 from jobs.rows import Made, table
 from tests.jobs.test_rows import made
+
+PNG = Media(format="png")
 
 HOSTILE = [
     "<script>document.title = 'owned'</script>",
@@ -105,8 +108,8 @@ def write_output(url: str, rows: list[Made], failures: int = 3) -> Output:
         for index in range(failures)
     ]
     for start in range(0, len(rows), 4):
-        write_batch(encode_batch(table(Made, rows[start : start + 4]), output), output)
-    write_batch(encode_batch(table(Made, failed), output), output)
+        write_batch(encode_batch(table(Made, rows[start : start + 4]), output, PNG), output)
+    write_batch(encode_batch(table(Made, failed), output, PNG), output)
     return output
 
 

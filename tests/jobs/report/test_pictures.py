@@ -5,11 +5,17 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from jobs.encode import to_png
+from jobs.config import Media
+from jobs.media import Frames, encode
 from jobs.paths import Output
 from jobs.report.pictures import LONGEST_SIDE, LOSSLESS_BYTES, Album, shrunk
 
+PNG = Media(format="png")
 NOISE = np.random.default_rng(0).integers(0, 256, (600, 900, 3), dtype=np.uint8)
+
+
+def to_png(picture: Frames) -> bytes:
+    return encode(picture[None], PNG)
 
 
 def row(uri: str, kind: str = "image/png") -> dict[str, object]:
