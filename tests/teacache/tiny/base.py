@@ -31,6 +31,8 @@ class Tiny:
     """What `guided=True` does: nothing that could be tested, a second call at each step, or a batch twice as large."""
     threshold: float = 0.12
     """A `rel_l1_thresh` that skips some steps of a run of 12, with coefficients (1.0, 0.0) and without guidance."""
+    tolerance: float = 0.05
+    """A tolerance of `AdaptiveConfig` at which samples differ in what they skip, guided where that is one batch."""
     batched: bool = True
     """Whether the pipeline takes several samples at once."""
     strength: Mapping[str, Any] | None = None

@@ -1,0 +1,67 @@
+"""Each sample of a batch is cached as if it was alone, in real pipelines: in its decisions exactly, in its values to
+rounding. In float64, so that rounding stays far below what a wrong decision or a stale residual would do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import teacache
+from tests.teacache.tiny import TINY, Tiny
+
+STEPS = 12
+MAIN = ("CogVideoXPipeline", "FluxPipeline", "Lumina2Pipeline", "MochiPipeline")
+METHODS: dict[str, Callable[[Tiny], teacache.TeaCacheConfig | teacache.AdaptiveConfig]] = {
+    "TeaCache": lambda tiny: teacache.TeaCacheConfig(rel_l1_thresh=tiny.threshold, coefficients=(1.0, 0.0)),
+    "TeaCache, order 1": lambda tiny: teacache.TeaCacheConfig(
+        rel_l1_thresh=tiny.threshold, coefficients=(1.0, 0.0), order=1
+    ),
+    "Adaptive": lambda tiny: teacache.AdaptiveConfig(tolerance=tiny.tolerance),
+}
+
+Sample = tuple[Tensor, list[tuple[bool, ...]]]
+
+
+def cached(tiny: Tiny, pipe: Any, method: str, seeds: Sequence[int], **arguments: Any) -> list[Sample]:
+    """Of every sample its latents, and its decisions call by call."""
+    with teacache.enabled(pipe, METHODS[method](tiny)) as cache:
+        latents = tiny.generate(pipe, seeds=seeds, steps=STEPS, guided=tiny.guidance == "batch", **arguments)
+    stats = [cache.stats.sample(index).calls for index in range(len(seeds))]
+    assert all(call.batch_size == len(seeds) for call in cache.stats.calls)
+    return [(own, [call.computed[0] for call in calls]) for own, calls in zip(latents, stats, strict=True)]
+
+
+def check(tiny: Tiny, method: str, seeds: Sequence[int], orders: Sequence[Sequence[int]], **arguments: Any) -> int:
+    """Returns how many different decisions there are among the samples."""
+    pipe = tiny.make().to(torch.float64)
+    alone = {seed: cached(tiny, pipe, method, (seed,), **arguments)[0] for seed in seeds}
+    assert any(not all(computed) for _, decisions in alone.values() for computed in decisions)
+    for order in orders:
+        for seed, (latents, decisions) in zip(order, cached(tiny, pipe, method, order, **arguments), strict=True):
+            assert decisions == alone[seed][1], (order, seed)
+            torch.testing.assert_close(latents, alone[seed][0], rtol=1e-8, atol=1e-8)
+    return len({repr(decisions) for _, decisions in alone.values()})
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", MAIN)
+def test_every_sample_of_eight_is_as_if_alone(name: str, method: str) -> None:
+    decide_alike = name == "CogVideoXPipeline" and method != "Adaptive"  # the indicator knows only the timestep
+    different = check(TINY[name], method, range(8), [range(8), (6, 3, 0, 7, 1, 5, 2, 4)])
+    assert (different == 1) is decide_alike
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_captions_of_different_lengths_do_not_change_each_other(method: str) -> None:
+    tiny = TINY["Lumina2Pipeline"]
+    assert check(tiny, method, range(8), [range(8), (6, 3, 0, 7, 1, 5, 2, 4)], padded=True) > 1
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", [name for name, tiny in TINY.items() if tiny.batched and name not in MAIN])
+def test_every_sample_of_three_is_as_if_alone(name: str, method: str) -> None:
+    check(TINY[name], method, (1, 2, 3), [(3, 1, 2)])
