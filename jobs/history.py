@@ -32,8 +32,9 @@ class Metric:
         if value is None:
             return None
         bounds = _at(figures, self.interval) if self.interval else None
-        known = bounds is not None and bounds["low"] is not None
-        return Figure(value=value, interval=Interval(low=bounds["low"], high=bounds["high"]) if known else None)
+        if bounds is None or bounds["low"] is None:
+            return Figure(value=value)
+        return Figure(value=value, interval=Interval(low=bounds["low"], high=bounds["high"]))
 
 
 METRICS = (

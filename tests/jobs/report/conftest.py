@@ -109,7 +109,8 @@ def write_output(url: str, rows: list[Made], failures: int = 3) -> Output:
     ]
     for start in range(0, len(rows), 4):
         write_batch(encode_batch(table(Made, rows[start : start + 4]), output, PNG), output)
-    write_batch(encode_batch(table(Made, failed), output, PNG), output)
+    if failed:
+        write_batch(encode_batch(table(Made, failed), output, PNG), output)
     return output
 
 
