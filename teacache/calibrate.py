@@ -1,49 +1,37 @@
-"""Fit TeaCache's polynomial on a model of one's own.
+"""Measure a model of one's own: TeaCache's polynomial and the best schedules.
 
     calibration = teacache.calibrate(pipe, prompts, num_inference_steps=28)
     calibration.save(folder_of_the_model)          # enable() finds it there
 
-The pipeline runs uncached; of every pair of consecutive steps two numbers are kept, never a tensor: x, the relative
-L1 change of the indicator, and y, that of the stack's output. The polynomial y = p(x) is fitted by least squares on one
-part of the prompts and judged on the others (paper, section 3.3; procedure: ali-vilab/TeaCache, issue 2).
+The pipeline runs uncached; what is kept of a run are numbers (`recording.py`). Part of the prompts is for the fit, the
+others judge it (paper, section 3.3; procedure: ali-vilab/TeaCache, issue 2). `record` and `fit` are the two halves, for
+prompts that are shared out over several machines: recordings are plain data, and joining them is concatenation.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import diffusers
-import numpy as np
 import torch
 from diffusers import DiffusionPipeline
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from teacache.branches import Method
-from teacache.cache import denoisers_of, progress_of
-from teacache.calibration import Calibration, Target
+from teacache.cache import DENOISERS, denoisers_of, progress_of
+from teacache.calibration import Calibration, Conditions
 from teacache.configs import Uncached
+from teacache.fitting import Branches, Target, fit_polynomial
 from teacache.hooks import attach, detach
-from teacache.policies import Computed, Decision, Moment
 from teacache.predictors import Extrapolation
+from teacache.recording import Recorder, Recording
 from teacache.registry import model_for
-from teacache.rows import row_norms
+from teacache.scheduling import find_schedules
 from teacache.session import Session
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
-    """Two consecutive steps of one guidance branch of one run, as relative L1 changes."""
-
-    prompt: int
-    indicator: float
-    output: float
-    residual: float
 
 
 def calibrate(
@@ -53,15 +41,18 @@ def calibrate(
     num_inference_steps: int = 28,
     degree: int = 4,
     target: Target = "output",
+    intercept: bool = True,
+    skip_first: int = 0,
+    branches: Branches = "all",
     held_out: float = 0.25,
     seed: int = 0,
     **call: Any,
 ) -> Calibration:
-    """Run the prompts uncached, one at a time, and fit the polynomial of `TeaCacheConfig`.
+    """Run the prompts uncached, one at a time; fit the polynomial and find a schedule for every number of steps.
 
     Args:
-        num_inference_steps: as the cache will be used: a fit does not carry over to other numbers of steps.
-        degree: of the polynomial; 4 as published (a line gets nearly all of it: paper, table 3).
+        num_inference_steps: as the cache will be used: a calibration does not carry over to other numbers of steps.
+        degree: of the polynomial; with `target`, `intercept`, `skip_first` and `branches`: see `fit_polynomial`.
         held_out: the share of the prompts, the last ones, that the fit does not see.
         seed: prompt number i runs with seed + i.
         call: further arguments of the pipeline (height, width, guidance_scale, ...), as they will be used.
@@ -72,95 +63,102 @@ def calibrate(
     """
     if not prompts:
         raise ValueError("calibrate needs at least one prompt")
-    denoisers = denoisers_of(pipe)
-    if len(denoisers) > 1:
-        raise ValueError(f"calibrate takes pipelines with one denoiser, this one has {len(denoisers)}")
-    pairs: list[Pair] = []
-    for number, prompt in enumerate(prompts):
+    recordings = [
+        recording
+        for number, prompt in enumerate(prompts)
+        for recording in record(pipe, prompt, number=number, num_inference_steps=num_inference_steps, seed=seed, **call)
+    ]
+    return fit(pipe, recordings, prompts, num_inference_steps=num_inference_steps, degree=degree, target=target,
+               intercept=intercept, skip_first=skip_first, branches=branches, held_out=held_out, **call)  # fmt: skip
+
+
+def record(pipe: DiffusionPipeline, prompt: str, *, number: int = 0, num_inference_steps: int = 28, seed: int = 0,
+           **call: Any) -> list[Recording]:  # fmt: skip
+    """Run one prompt uncached and keep what a calibration needs: one recording per denoiser and guidance branch.
+
+    Args:
+        number: of the prompt in the whole list; it runs with seed + number.
+
+    Raises:
+        UnsupportedModelError: teacache does not know the model.
+    """
+    recorders: dict[tuple[str, int], Recorder] = {}
+    with ExitStack() as stack:
+        for name, denoiser in _named_denoisers(pipe).items():
+            model = model_for(denoiser)
+            progress = progress_of(pipe, Uncached())
+
+            def policy(total: int | None, name: str = name, progress: Any = progress) -> Recorder:
+                count = sum(key[0] == name for key in recorders)
+                return recorders.setdefault((name, count), Recorder(progress.sensitivities()))
+
+            method = Method(policy=policy, predictor=lambda: Extrapolation(0), granularity="batch")
+            attach(denoiser, model, Session(model.transformer, progress, method))
+            stack.callback(detach, denoiser)
         generator = torch.Generator("cpu").manual_seed(seed + number)
-        run = partial(pipe, prompt, num_inference_steps=num_inference_steps, generator=generator,
-                      output_type="latent", **call)  # fmt: skip
-        pairs += _record(pipe, denoisers[0], number, run)
+        pipe(prompt, num_inference_steps=num_inference_steps, generator=generator, output_type="latent", **call)
+    return [recorder.recording(prompt=number, denoiser=name, branch=str(branch))
+            for (name, branch), recorder in recorders.items() if recorder.changes]  # fmt: skip
+
+
+def fit(pipe: DiffusionPipeline, recordings: Sequence[Recording], prompts: Sequence[str], *, num_inference_steps: int,
+        degree: int = 4, target: Target = "output", intercept: bool = True, skip_first: int = 0,
+        branches: Branches = "all", held_out: float = 0.25, **call: Any) -> Calibration:  # fmt: skip
+    """The calibration that the recordings of all prompts give; arguments as those of `calibrate`.
+
+    Raises:
+        ValueError: too few prompts or steps for the degree.
+    """
     first_held_out = max(1, round(len(prompts) * (1 - held_out)))
-    fit = [pair for pair in pairs if pair.prompt < first_held_out]
-    if len(fit) <= degree:
-        raise ValueError(f"{len(fit)} pairs of steps are too few for degree {degree}; give more prompts or steps")
-    x, y = _columns(fit, target)
-    coefficients = np.polyfit(x, y, degree)
-    held_x, held_y = _columns([pair for pair in pairs if pair.prompt >= first_held_out], target)
+    fitted = [recording for recording in recordings if recording.prompt < first_held_out]
+    judging = [recording for recording in recordings if recording.prompt >= first_held_out]
+    denoisers = _named_denoisers(pipe)
+    model = model_for(next(iter(denoisers.values())))
+
+    def of(name: str, all_of_them: Sequence[Recording]) -> list[Recording]:
+        return [recording for recording in all_of_them if recording.denoiser == name]
+
     return Calibration(
-        denoiser=model_for(denoisers[0]).transformer,
-        coefficients=tuple(coefficients.tolist()),
-        fitted_range=(float(x.min()), float(x.max())),
-        target=target,
-        pairs=len(fit),
-        r2=_r2(coefficients, x, y),
-        held_out_r2=_r2(coefficients, held_x, held_y) if len(held_x) > 1 else None,
-        rmse=float(np.sqrt(np.mean((np.polyval(coefficients, x) - y) ** 2))),
-        lowest=float(np.polyval(coefficients, np.linspace(x.min(), x.max(), 513)).min()),
+        conditions=_conditions(pipe, prompts, num_inference_steps, call),
+        indicator=model.indicator,
+        polynomials={
+            name: fit_polynomial(of(name, fitted), of(name, judging), degree=degree, target=target,
+                                 intercept=intercept, skip_first=skip_first, branches=branches)
+            for name in denoisers
+        },
+        schedules={name: find_schedules(of(name, fitted)) for name in denoisers},
+    )  # fmt: skip
+
+
+def _named_denoisers(pipe: DiffusionPipeline) -> dict[str, nn.Module]:
+    denoisers = denoisers_of(pipe)
+    names = [name for name in DENOISERS if isinstance(getattr(pipe, name, None), nn.Module)]
+    return dict(zip(names, denoisers, strict=True))
+
+
+def _conditions(
+    pipe: DiffusionPipeline, prompts: Sequence[str], num_inference_steps: int, call: Mapping[str, Any]
+) -> Conditions:
+    denoiser: Any = denoisers_of(pipe)[0]
+    scheduler = pipe.scheduler
+    sigmas = getattr(scheduler, "sigmas", None)
+    return Conditions(
+        denoiser=model_for(denoiser).transformer,
+        denoiser_config_sha256=sha256_of(_plain(denoiser.config)),
+        scheduler={"class": type(scheduler).__name__, **_plain(scheduler.config)},
         num_inference_steps=num_inference_steps,
+        timesteps=tuple(scheduler.timesteps.tolist()),
+        sigmas=() if sigmas is None else tuple(sigmas.tolist()),
+        call=_plain(call),
         prompts=len(prompts),
         prompts_sha256=hashlib.sha256("\n".join(prompts).encode()).hexdigest(),
-        scheduler={"class": type(pipe.scheduler).__name__, **_plain(pipe.scheduler.config)},
-        dtype=str(denoisers[0].dtype).removeprefix("torch."),
+        dtype=str(denoiser.dtype).removeprefix("torch."),
         versions={"torch": torch.__version__, "diffusers": diffusers.__version__},
     )
 
 
-class _Recorder:
-    """A policy that computes every step and measures how indicator, output and residual changed since the last."""
-
-    skips = True  # nothing is, but only then is it told what was computed
-
-    def __init__(self, pairs: list[Pair], prompt: int) -> None:
-        self._pairs = pairs
-        self._prompt = prompt
-        self._indicator: Tensor | None = None
-        self._before: tuple[Tensor, Tensor, Tensor] | None = None
-
-    def decide(self, moment: Moment) -> Decision:
-        self._indicator = moment.indicator()
-        return Decision.uniform(True, moment.ties.size)
-
-    def observe(self, computed: Computed) -> None:
-        assert self._indicator is not None
-        now = (self._indicator, computed.stack_input + computed.residual, computed.residual)
-        if self._before is not None:
-            changes = [_relative_l1(current, previous) for current, previous in zip(now, self._before, strict=True)]
-            self._pairs.append(Pair(prompt=self._prompt, indicator=changes[0], output=changes[1], residual=changes[2]))
-        self._before = now
-
-
-def _relative_l1(current: Tensor, previous: Tensor) -> float:
-    """mean|current - previous| / mean|previous|: eq. 4 of the paper, with the earlier step below the line."""
-    above, below = row_norms((current - previous).unsqueeze(0), previous.unsqueeze(0)).flatten().tolist()
-    return float(above / below)
-
-
-def _record(pipe: DiffusionPipeline, denoiser: nn.Module, prompt: int, run: Callable[[], Any]) -> list[Pair]:
-    """The pairs of one run of the pipeline, over its guidance branches."""
-    pairs: list[Pair] = []
-    model = model_for(denoiser)
-    method = Method(
-        policy=lambda total: _Recorder(pairs, prompt), predictor=lambda: Extrapolation(0), granularity="sample"
-    )
-    attach(denoiser, model, Session(model.transformer, progress_of(pipe, Uncached()), method))
-    try:
-        run()
-    finally:
-        detach(denoiser)
-    return pairs
-
-
-def _columns(pairs: list[Pair], target: Target) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    x = np.array([pair.indicator for pair in pairs], dtype=np.float64)
-    y = np.array([getattr(pair, target) for pair in pairs], dtype=np.float64)
-    return x, y
-
-
-def _r2(coefficients: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    errors = np.polyval(coefficients, x) - y
-    return float(1 - np.sum(errors**2) / np.sum((y - y.mean()) ** 2))
+def sha256_of(plain: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def _plain(config: Mapping[str, Any]) -> dict[str, Any]:

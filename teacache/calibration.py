@@ -1,4 +1,4 @@
-"""A fitted polynomial as data: how good it is, what it was fitted on, and its JSON file beside the weights."""
+"""What a calibration found, as data: a polynomial and schedules, what they were measured on, and their JSON file."""
 
 from __future__ import annotations
 
@@ -7,39 +7,58 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from teacache.errors import CoefficientsError
+from teacache.fitting import Polynomial
+from teacache.scheduling import Schedule
 
 CALIBRATION_FILE = "teacache.json"
-Target = Literal["output", "residual"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """What a calibration was measured with, to know when it no longer applies."""
+
+    denoiser: str
+    """The transformer class."""
+    denoiser_config_sha256: str
+    scheduler: Mapping[str, Any]
+    """Its class and config."""
+    num_inference_steps: int
+    timesteps: tuple[float, ...]
+    sigmas: tuple[float, ...]
+    """Empty where the scheduler has none."""
+    call: Mapping[str, Any]
+    """The pipeline's other arguments: guidance, height, width, ..."""
+    prompts: int
+    prompts_sha256: str
+    dtype: str
+    versions: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """A fitted polynomial, how good it is, and what it was fitted on. `save` and `load` are exact."""
+    """A pipeline's polynomials and schedules, by the attribute that holds the denoiser. `save` and `load` are exact."""
 
-    denoiser: str
-    coefficients: tuple[float, ...]
-    """Highest degree first."""
-    fitted_range: tuple[float, float]
-    """The smallest and largest change of the indicator in the fit."""
-    target: Target
-    """Whose change the polynomial predicts: the stack output's, as published, or the residual's."""
-    pairs: int
-    r2: float
-    """Share of the variance explained on the prompts of the fit."""
-    held_out_r2: float | None
-    """The same on the prompts kept from the fit; None where there were none."""
-    rmse: float
-    lowest: float
-    """The polynomial's smallest value on the fitted range; a negative one is clamped unless `strict`."""
-    num_inference_steps: int
-    prompts: int
-    prompts_sha256: str
-    scheduler: Mapping[str, Any]
-    dtype: str
-    versions: Mapping[str, str]
+    conditions: Conditions
+    indicator: str
+    """The model's indicator that was recorded."""
+    polynomials: Mapping[str, Polynomial]
+    schedules: Mapping[str, tuple[Schedule, ...]]
+
+    def schedule(self, computed: int, denoiser: str = "transformer") -> Schedule:
+        """The best schedule with a number of computed steps.
+
+        Raises:
+            CoefficientsError: there is none with so many.
+        """
+        schedules = self.schedules.get(denoiser, ())
+        for schedule in schedules:
+            if len(schedule.steps) == computed:
+                return schedule
+        known = f"{len(schedules[0].steps)} to {len(schedules[-1].steps)}" if schedules else "none"
+        raise CoefficientsError(f"no schedule with {computed} computed steps was calibrated; there are: {known}")
 
     def save(self, path: str | Path) -> Path:
         """Write JSON: to a file, or as `teacache.json` into a folder, where `enable` finds it beside the weights."""
@@ -58,12 +77,31 @@ class Calibration:
         file = Path(path)
         file = file / CALIBRATION_FILE if file.is_dir() else file
         try:
-            stored = json.loads(file.read_text())
-            lists = {name: tuple(map(float, stored[name])) for name in ("coefficients", "fitted_range")}
-            loaded = cls(**{**stored, **lists})
-            low, high = loaded.fitted_range
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise CoefficientsError(f"{file} is no calibration that teacache wrote: {error}") from error
-        if not (low < high and loaded.coefficients and all(map(math.isfinite, (*loaded.coefficients, low, high)))):
-            raise CoefficientsError(f"{file}: coefficients {loaded.coefficients} on {loaded.fitted_range} are no fit")
+            loaded = cls._from_dict(json.loads(file.read_text()))
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise CoefficientsError(f"{file} is no calibration that teacache wrote: {error!r}") from error
+        for fit in loaded.polynomials.values():
+            low, high = fit.fitted_range
+            if not (low < high and fit.coefficients and all(map(math.isfinite, (*fit.coefficients, low, high)))):
+                raise CoefficientsError(f"{file}: coefficients {fit.coefficients} on {fit.fitted_range} are no fit")
         return loaded
+
+    @classmethod
+    def _from_dict(cls, stored: Mapping[str, Any]) -> Calibration:
+        conditions = dict(stored["conditions"])
+        conditions.update({name: tuple(conditions[name]) for name in ("timesteps", "sigmas")})
+        polynomials = {}
+        for name, fit in stored["polynomials"].items():
+            lists = {key: tuple(map(float, fit[key])) for key in ("coefficients", "fitted_range")}
+            negative = tuple((low, high) for low, high in fit["negative"])
+            polynomials[name] = Polynomial(**{**fit, **lists, "negative": negative})
+        schedules = {
+            name: tuple(Schedule(steps=tuple(each["steps"]), error=each["error"]) for each in each_list)
+            for name, each_list in stored["schedules"].items()
+        }
+        return cls(
+            conditions=Conditions(**conditions),
+            indicator=stored["indicator"],
+            polynomials=polynomials,
+            schedules=schedules,
+        )

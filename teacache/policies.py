@@ -9,8 +9,8 @@ from typing import Protocol
 
 from torch import Tensor
 
-from teacache.coefficients import Recipe
 from teacache.configs import AdaptiveConfig, ScheduleConfig, TeaCacheConfig
+from teacache.recipe import Recipe
 from teacache.rows import Selection, Ties, row_norms
 
 
