@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, cast
 
 from diffusers import DiffusionPipeline
 from diffusers.utils.torch_utils import unwrap_module
 from torch import nn
 
-from teacache.coefficients import Checkpoint
+from teacache.checkpoint import checkpoint_of
 from teacache.configs import CacheConfig, RunConfig, ScheduleConfig, TeaCacheConfig, Uncached
 from teacache.errors import AlreadyEnabledError, UnsupportedModelError
 from teacache.hooks import attach, detach, session_of
@@ -81,13 +80,13 @@ def enable(target: DiffusionPipeline | nn.Module, config: CacheConfig | None = N
         AlreadyEnabledError: this cache, or one that the denoiser's `enable_cache` turned on, is on already.
     """
     config = TeaCacheConfig() if config is None else config
-    denoisers = denoisers_of(target)
-    for denoiser in denoisers:
+    denoisers = named_denoisers(target)
+    for denoiser in denoisers.values():
         if session_of(denoiser) is not None:
             raise AlreadyEnabledError("teacache is enabled already; teacache.disable(...) comes first")
         if getattr(denoiser, "_cache_config", None) is not None:
             raise AlreadyEnabledError("a cache of diffusers' own is enabled already; disable_cache() comes first")
-    ready = [_attach(target, denoiser, config, model) for denoiser in denoisers]
+    ready = [_attach(target, attribute, config, model) for attribute in denoisers]
     return Cache(config, tuple(put_on() for put_on in ready))
 
 
@@ -112,29 +111,43 @@ def apply_teacache(module: nn.Module, config: CacheConfig | None = None) -> Cach
     return enable(module, config)
 
 
-def denoisers_of(target: DiffusionPipeline | nn.Module) -> list[nn.Module]:
-    """The denoisers of a pipeline, or the transformer itself, without a torch.compile wrapper.
+def named_denoisers(target: DiffusionPipeline | nn.Module) -> dict[str, nn.Module]:
+    """The denoisers of a pipeline by its attributes, or the transformer itself, without a torch.compile wrapper.
 
     Raises:
         UnsupportedModelError: the pipeline has none.
     """
     if isinstance(target, nn.Module):
-        return [unwrap_module(target)]
-    found = [getattr(target, name, None) for name in DENOISERS]
-    denoisers = [unwrap_module(denoiser) for denoiser in found if isinstance(denoiser, nn.Module)]
+        return {_attribute(target): unwrap_module(target)}
+    found = {name: getattr(target, name, None) for name in DENOISERS}
+    denoisers = {name: unwrap_module(module) for name, module in found.items() if isinstance(module, nn.Module)}
     if not denoisers:
         known = ", ".join(sorted(MODELS))
         raise UnsupportedModelError(f"{type(target).__name__} has no transformer to cache. Known: {known}")
     return denoisers
 
 
-def _attach(target: DiffusionPipeline | nn.Module, denoiser: nn.Module, config: CacheConfig,
+def denoisers_of(target: DiffusionPipeline | nn.Module) -> list[nn.Module]:
+    """The same without their names."""
+    return list(named_denoisers(target).values())
+
+
+def _attribute(transformer: nn.Module) -> str:
+    """The attribute of a pipeline that a transformer alone was saved under, from the folder that it came from."""
+    name = Path(str(getattr(transformer, "config", {}).get("_name_or_path"))).name
+    return name if name in DENOISERS else DENOISERS[0]
+
+
+def _attach(target: DiffusionPipeline | nn.Module, attribute: str, config: CacheConfig,
             model: Model | None) -> Callable[[], Session]:  # fmt: skip
     """Prepares everything that may be refused; what it returns puts the hooks on."""
+    denoisers = named_denoisers(target)
+    denoiser = denoisers[attribute]
     if model is None:
         model = find_model(denoiser) if isinstance(config, Uncached) else model_for(denoiser)
     progress = progress_of(target, config)
-    method, indicator = method_of(config, progress, _checkpoint(target, denoiser, model))
+    checkpoint = checkpoint_of(target, denoiser, model, attribute=attribute, denoisers=len(denoisers))
+    method, indicator = method_of(config, progress, checkpoint)
     session = Session(type(denoiser).__name__, progress, method)
     # Only the published method ends the residual where its authors did: a line through residuals that hold the last
     # norm would extrapolate its modulation as well, which is known exactly.
@@ -145,22 +158,6 @@ def _attach(target: DiffusionPipeline | nn.Module, denoiser: nn.Module, config: 
         return session
 
     return put_on
-
-
-def _checkpoint(target: DiffusionPipeline | nn.Module, denoiser: nn.Module, model: Model | None) -> Checkpoint:
-    config: Mapping[str, Any] = cast(Mapping[str, Any], getattr(denoiser, "config", {}))
-    loaded_from = config.get("_name_or_path")
-    folders = [Path(loaded_from), Path(loaded_from).parent] if loaded_from else []
-    alone = isinstance(target, nn.Module)
-    if not isinstance(target, nn.Module) and target.name_or_path:
-        folders.append(Path(target.name_or_path))
-    return Checkpoint(
-        transformer=type(denoiser).__name__ if model is None else model.transformer,
-        config=config,
-        pipeline="" if alone else type(target).__name__,
-        denoisers=len(denoisers_of(target)),
-        folders=tuple(folders),
-    )
 
 
 def progress_of(target: DiffusionPipeline | nn.Module, config: CacheConfig) -> Progress:

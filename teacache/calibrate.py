@@ -11,7 +11,6 @@ prompts that are shared out over several machines: recordings are plain data, an
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -19,11 +18,11 @@ from typing import Any
 import diffusers
 import torch
 from diffusers import DiffusionPipeline
-from torch import nn
 
 from teacache.branches import Method
-from teacache.cache import DENOISERS, denoisers_of, progress_of
+from teacache.cache import named_denoisers, progress_of
 from teacache.calibration import Calibration, Conditions
+from teacache.checkpoint import described, plain
 from teacache.configs import Uncached
 from teacache.fitting import Branches, Target, fit_polynomial
 from teacache.hooks import attach, detach
@@ -84,7 +83,7 @@ def record(pipe: DiffusionPipeline, prompt: str, *, number: int = 0, num_inferen
     """
     recorders: dict[tuple[str, int], Recorder] = {}
     with ExitStack() as stack:
-        for name, denoiser in _named_denoisers(pipe).items():
+        for name, denoiser in named_denoisers(pipe).items():
             model = model_for(denoiser)
             progress = progress_of(pipe, Uncached())
 
@@ -112,7 +111,7 @@ def fit(pipe: DiffusionPipeline, recordings: Sequence[Recording], prompts: Seque
     first_held_out = max(1, round(len(prompts) * (1 - held_out)))
     fitted = [recording for recording in recordings if recording.prompt < first_held_out]
     judging = [recording for recording in recordings if recording.prompt >= first_held_out]
-    denoisers = _named_denoisers(pipe)
+    denoisers = named_denoisers(pipe)
     model = model_for(next(iter(denoisers.values())))
 
     def of(name: str, all_of_them: Sequence[Recording]) -> list[Recording]:
@@ -130,39 +129,21 @@ def fit(pipe: DiffusionPipeline, recordings: Sequence[Recording], prompts: Seque
     )  # fmt: skip
 
 
-def _named_denoisers(pipe: DiffusionPipeline) -> dict[str, nn.Module]:
-    denoisers = denoisers_of(pipe)
-    names = [name for name in DENOISERS if isinstance(getattr(pipe, name, None), nn.Module)]
-    return dict(zip(names, denoisers, strict=True))
-
-
 def _conditions(
     pipe: DiffusionPipeline, prompts: Sequence[str], num_inference_steps: int, call: Mapping[str, Any]
 ) -> Conditions:
-    denoiser: Any = denoisers_of(pipe)[0]
     scheduler = pipe.scheduler
     sigmas = getattr(scheduler, "sigmas", None)
+    denoisers = named_denoisers(pipe)
     return Conditions(
-        denoiser=model_for(denoiser).transformer,
-        denoiser_config_sha256=sha256_of(_plain(denoiser.config)),
-        scheduler={"class": type(scheduler).__name__, **_plain(scheduler.config)},
+        denoisers={name: described(denoiser) for name, denoiser in denoisers.items()},
+        scheduler=described(scheduler),
         num_inference_steps=num_inference_steps,
         timesteps=tuple(scheduler.timesteps.tolist()),
         sigmas=() if sigmas is None else tuple(sigmas.tolist()),
-        call=_plain(call),
+        call=plain(call),
         prompts=len(prompts),
         prompts_sha256=hashlib.sha256("\n".join(prompts).encode()).hexdigest(),
-        dtype=str(denoiser.dtype).removeprefix("torch."),
+        dtype=str(next(iter(denoisers.values())).dtype).removeprefix("torch."),
         versions={"torch": torch.__version__, "diffusers": diffusers.__version__},
     )
-
-
-def sha256_of(plain: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
-
-
-def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The public part of a diffusers config, as JSON takes it."""
-    public = {key: value for key, value in config.items() if not key.startswith("_")}
-    plain: dict[str, Any] = json.loads(json.dumps(public, default=str))
-    return plain

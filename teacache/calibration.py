@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from teacache.checkpoint import Checkpoint, plain
 from teacache.errors import CoefficientsError
 from teacache.fitting import Polynomial
 from teacache.scheduling import Schedule
@@ -20,9 +21,8 @@ CALIBRATION_FILE = "teacache.json"
 class Conditions:
     """What a calibration was measured with, to know when it no longer applies."""
 
-    denoiser: str
-    """The transformer class."""
-    denoiser_config_sha256: str
+    denoisers: Mapping[str, Mapping[str, Any]]
+    """Class and config of each, by the pipeline's attribute."""
     scheduler: Mapping[str, Any]
     """Its class and config."""
     num_inference_steps: int
@@ -36,6 +36,21 @@ class Conditions:
     dtype: str
     versions: Mapping[str, str]
 
+    def difference(self, checkpoint: Checkpoint) -> str:
+        """The first thing in which a checkpoint differs from what was measured; "" where none does."""
+        known = self.denoisers.get(checkpoint.attribute)
+        if known is None:
+            return f"it is for {', '.join(self.denoisers)}, not for {checkpoint.attribute}"
+        here = {"class": checkpoint.transformer, **plain(checkpoint.config)}
+        pairs: list[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = [("denoiser", known, here)]
+        if checkpoint.scheduler is not None:
+            pairs.append(("scheduler", self.scheduler, checkpoint.scheduler))
+        for what, measured, found in pairs:
+            for key in measured:
+                if measured[key] != found.get(key):
+                    return f"{what} {key} was {measured[key]!r} and is {found.get(key)!r}"
+        return ""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
@@ -46,6 +61,10 @@ class Calibration:
     """The model's indicator that was recorded."""
     polynomials: Mapping[str, Polynomial]
     schedules: Mapping[str, tuple[Schedule, ...]]
+
+    def polynomial(self, denoiser: str = "transformer") -> Polynomial:
+        """Of one of the pipeline's denoisers."""
+        return self.polynomials[denoiser]
 
     def schedule(self, computed: int, denoiser: str = "transformer") -> Schedule:
         """The best schedule with a number of computed steps.

@@ -3,31 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from teacache.calibration import CALIBRATION_FILE, Calibration
+from teacache.checkpoint import Checkpoint
 from teacache.configs import TeaCacheConfig
 from teacache.errors import CoefficientsError
 from teacache.models import Published
 from teacache.published import PUBLISHED
 from teacache.recipe import Recipe
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checkpoint:
-    """What tells one checkpoint of a class from another."""
-
-    transformer: str
-    """The class, as the registry calls it."""
-    config: Mapping[str, Any]
-    pipeline: str = ""
-    """The pipeline's class; "" for a transformer alone."""
-    denoisers: int = 1
-    folders: tuple[Path, ...] = ()
-    """Where it was loaded from, to look for a calibration."""
 
 
 def find_recipe(config: TeaCacheConfig, checkpoint: Checkpoint) -> Recipe:
@@ -40,10 +23,10 @@ def find_recipe(config: TeaCacheConfig, checkpoint: Checkpoint) -> Recipe:
         return Recipe(coefficients=config.coefficients, fitted_range=config.fitted_range)
     if config.published is not None:
         return _recipe_of(_by_name(config.published, checkpoint))
-    for folder in checkpoint.folders:
-        file = folder / CALIBRATION_FILE
-        if file.is_file():
-            return _calibrated(file, checkpoint.transformer)
+    calibration = find_calibration(checkpoint)
+    if calibration is not None:
+        fit = calibration.polynomial(checkpoint.attribute)
+        return Recipe(coefficients=fit.coefficients, fitted_range=fit.fitted_range, indicator=calibration.indicator)
     found = next((entry for entry in PUBLISHED if _matches(entry, checkpoint)), None)
     if found is None:
         raise CoefficientsError(
@@ -53,6 +36,23 @@ def find_recipe(config: TeaCacheConfig, checkpoint: Checkpoint) -> Recipe:
             + _names(checkpoint)
         )
     return _recipe_of(found)
+
+
+def find_calibration(checkpoint: Checkpoint) -> Calibration | None:
+    """The calibration beside a checkpoint's weights, if there is one.
+
+    Raises:
+        CoefficientsError: it is broken, or of something else.
+    """
+    for folder in checkpoint.folders:
+        file = folder / CALIBRATION_FILE
+        if file.is_file():
+            calibration = Calibration.load(file)
+            difference = calibration.conditions.difference(checkpoint)
+            if difference:
+                raise CoefficientsError(f"{file} does not apply: {difference}; calibrate again")
+            return calibration
+    return None
 
 
 def _matches(entry: Published, checkpoint: Checkpoint) -> bool:
@@ -91,10 +91,3 @@ def _recipe_of(entry: Published) -> Recipe:
         first=entry.first,
         last=entry.last,
     )
-
-
-def _calibrated(file: Path, transformer: str) -> Recipe:
-    calibration = Calibration.load(file)
-    if calibration.denoiser != transformer:
-        raise CoefficientsError(f"{file} was calibrated on {calibration.denoiser}, this model is a {transformer}")
-    return Recipe(coefficients=calibration.coefficients, fitted_range=calibration.fitted_range)

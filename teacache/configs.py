@@ -154,16 +154,22 @@ class ScheduleConfig(RunConfig):
         ValueError: a field is out of its range.
     """
 
-    steps: tuple[int, ...]
+    steps: tuple[int, ...] = ()
     """The computed steps. 0 belongs to them, and usually the last one."""
+    computed: int | None = None
+    """Instead of a list: how many steps to compute. Which ones, the calibration beside the weights says."""
     order: int = 1
 
     def __post_init__(self) -> None:
         RunConfig.__post_init__(self)
         object.__setattr__(self, "steps", tuple(int(step) for step in self.steps))
-        if not self.steps or self.steps[0] != 0 or list(self.steps) != sorted(set(self.steps)):
+        if (self.computed is None) == (not self.steps):
+            raise ValueError("give steps, or computed and a calibration beside the weights")
+        if self.computed is not None and self.computed < 2:
+            raise ValueError(f"computed must be >= 2, got {self.computed!r}")
+        if self.steps and (self.steps[0] != 0 or list(self.steps) != sorted(set(self.steps))):
             raise ValueError(f"steps must be a growing list of step numbers that starts with 0, got {self.steps!r}")
-        if self.num_inference_steps is not None and self.steps[-1] >= self.num_inference_steps:
+        if self.num_inference_steps is not None and self.steps and self.steps[-1] >= self.num_inference_steps:
             raise ValueError(f"steps end with {self.steps[-1]}, beyond num_inference_steps {self.num_inference_steps}")
         if self.order not in (0, 1):
             raise ValueError(f"order must be 0 or 1, got {self.order!r}")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from teacache.branches import UNCACHED, Method
-from teacache.coefficients import Checkpoint, Recipe, find_recipe
+from teacache.checkpoint import Checkpoint
+from teacache.coefficients import find_calibration, find_recipe
 from teacache.configs import AdaptiveConfig, CacheConfig, ScheduleConfig, TeaCacheConfig, Uncached
+from teacache.errors import CoefficientsError
 from teacache.policies import Adaptive, Policy, Schedule, TeaCache
 from teacache.predictors import Extrapolation
+from teacache.recipe import Recipe
 from teacache.trajectories import Progress
 
 
@@ -17,10 +21,13 @@ def method_of(config: CacheConfig, progress: Progress, checkpoint: Checkpoint) -
     """How the branches of a denoiser are cached, and the name of the indicator that it takes.
 
     Raises:
-        CoefficientsError: TeaCacheConfig without coefficients, and none are known for the model.
+        CoefficientsError: TeaCacheConfig without coefficients, and none are known for the model; or the calibration
+            that a schedule needs is missing or does not apply.
     """
     if isinstance(config, Uncached):
         return UNCACHED, ""
+    if isinstance(config, ScheduleConfig) and config.computed is not None:
+        config = _calibrated(config, config.computed, checkpoint)
     recipe = find_recipe(config, checkpoint) if isinstance(config, TeaCacheConfig) else None
     method = Method(
         policy=_policy(config, progress, recipe),
@@ -39,6 +46,19 @@ def _policy(
         return lambda total: Adaptive(config, progress.sensitivities())
     assert recipe is not None
     return partial(TeaCache, config, recipe)
+
+
+def _calibrated(config: ScheduleConfig, computed: int, checkpoint: Checkpoint) -> ScheduleConfig:
+    """The config with the calibrated steps in it."""
+    calibration = find_calibration(checkpoint)
+    if calibration is None:
+        raise CoefficientsError(
+            "no calibration with schedules lies beside the model. Make one: "
+            "teacache.calibrate(pipe, prompts, num_inference_steps=28).save(folder of the model), or "
+            "python -m jobs calibrate job.yaml; or give ScheduleConfig(steps=...)"
+        )
+    steps = calibration.schedule(computed, checkpoint.attribute).steps
+    return replace(config, steps=steps, computed=None, num_inference_steps=calibration.conditions.num_inference_steps)
 
 
 def _schedule(config: ScheduleConfig, total: int | None) -> Schedule:

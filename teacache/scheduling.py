@@ -41,8 +41,11 @@ def find_schedules(recordings: Sequence[Recording]) -> tuple[Schedule, ...]:
 
 
 def line_errors(recording: Recording) -> NDArray[np.float64]:
-    """errors[a, b, j]: how wrong the line through the residuals of steps a < b is at step j > b, relative to the stack's
-    output there and times the scheduler's sensitivity. errors[b, b, j] is that of the residual of b alone."""
+    """errors[a, b, j]: how wrong the line through the residuals of steps a < b is at step j > b.
+
+    Relative to the stack's output there, times the scheduler's sensitivity. errors[b, b, j] is that of the residual of
+    b alone.
+    """
     products, norms = np.array(recording.products), np.array(recording.norms)
     count = recording.steps
     weights = np.array(recording.sensitivities[recording.first_step :][:count] or [1.0] * count)

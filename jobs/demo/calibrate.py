@@ -1,4 +1,4 @@
-"""`python -m jobs.demo.calibrate MODEL`: fit TeaCache's polynomial on a demo model and keep it beside the weights."""
+"""`python -m jobs.demo.calibrate MODEL`: measure a demo model's polynomial and schedules, kept beside the weights."""
 
 from __future__ import annotations
 
@@ -31,9 +31,10 @@ def main(arguments: list[str] | None = None) -> None:
     folder = options.folder or HERE / options.model
     calibration = calibrate(options.model, folder)
     print(f"wrote {calibration.save(folder)}")
-    print(f"p(x), highest degree first: {', '.join(f'{value:.6g}' for value in calibration.coefficients)}")
-    print(f"fitted on x from {calibration.fitted_range[0]:.4f} to {calibration.fitted_range[1]:.4f}, "
-          f"{calibration.pairs} pairs, R2 {calibration.r2:.3f}, held out {calibration.held_out_r2:.3f}")  # fmt: skip
+    fit = calibration.polynomial()
+    print(f"p(x), highest degree first: {', '.join(f'{value:.6g}' for value in fit.coefficients)}")
+    print(f"fitted on x from {fit.fitted_range[0]:.4f} to {fit.fitted_range[1]:.4f}, {fit.pairs} pairs, "
+          f"R2 {fit.r2:.3f}, held out {fit.held_out_r2:.3f}")  # fmt: skip
 
 
 if __name__ == "__main__":

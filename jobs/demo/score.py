@@ -72,11 +72,11 @@ all else as the pipeline has it) in which the checker (`jobs/demo/checker.py`) s
 def _calibration_note(folder: Path) -> str:
     if not (folder / CALIBRATION_FILE).is_file():
         return ""
-    calibration = teacache.Calibration.load(folder)
+    fit = teacache.Calibration.load(folder).polynomial()
     return f"""
-`teacache.json` holds the TeaCache polynomial, fitted on this model by `python -m jobs.demo.calibrate {folder.name}`
-(degree {len(calibration.coefficients) - 1}, R2 {calibration.r2:.2f} on the prompts of the fit,
-{calibration.held_out_r2:.2f} on held-out ones: where the indicator says little about the output, the polynomial is
+`teacache.json` holds the TeaCache polynomial and the schedules, measured on this model by
+`python -m jobs.demo.calibrate {folder.name}` (degree {len(fit.coefficients) - 1}, R2 {fit.r2:.2f} on the prompts of
+the fit, {fit.held_out_r2:.2f} on held-out ones: where the indicator says little about the output, the polynomial is
 little more than its mean, and steps are skipped at even distances).
 """
 

@@ -13,12 +13,23 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, FirstBlockCacheConfig, FluxPipeline, FluxTransformer2DModel, UNet2DModel
+from diffusers import (
+    DDIMScheduler,
+    FirstBlockCacheConfig,
+    FlowMatchEulerDiscreteScheduler,
+    FluxPipeline,
+    FluxTransformer2DModel,
+    UNet2DModel,
+)
 from torch import nn
 
 import teacache
-from teacache.coefficients import Checkpoint, find_recipe
+from teacache.calibration import Conditions
+from teacache.checkpoint import Checkpoint, described
+from teacache.coefficients import find_recipe
+from teacache.fitting import Polynomial
 from teacache.published import PUBLISHED
+from teacache.scheduling import Schedule
 from tests.teacache.test_hooks import SKIPPING, denoise
 from tests.teacache.tiny.flux import generate
 
@@ -96,13 +107,6 @@ def test_another_shape_of_flux_has_no_published_coefficients() -> None:
         find_recipe(teacache.TeaCacheConfig(), flux({**DEV, "num_layers": 8}))
 
 
-CALIBRATION = teacache.Calibration(
-    denoiser="FluxTransformer2DModel", coefficients=(1.0, 0.0), fitted_range=(0.0, 1.0), target="output", pairs=9,
-    r2=1.0, held_out_r2=None, rmse=0.0, lowest=0.0, num_inference_steps=12, prompts=1, prompts_sha256="", scheduler={},
-    dtype="float32", versions={},
-)  # fmt: skip
-
-
 @pytest.fixture
 def loaded(pipe: FluxPipeline, tmp_path: Path) -> FluxPipeline:
     """A pipeline whose transformer came from a folder below `tmp_path`."""
@@ -111,8 +115,32 @@ def loaded(pipe: FluxPipeline, tmp_path: Path) -> FluxPipeline:
     return pipe
 
 
-def test_a_calibration_beside_the_weights_is_found(loaded: FluxPipeline, tmp_path: Path) -> None:
-    CALIBRATION.save(tmp_path)
+FIT = Polynomial(
+    coefficients=(1.0, 0.0), fitted_range=(0.0, 1.0), target="output", pairs=9, r2=1.0, held_out_r2=None, rmse=0.0,
+    held_out_rmse=None, lowest=0.0, negative=(),
+)  # fmt: skip
+
+
+@pytest.fixture
+def calibration(loaded: FluxPipeline) -> teacache.Calibration:
+    """As it would be measured on `loaded`; polynomial and schedule are made up."""
+    conditions = Conditions(
+        denoisers={"transformer": described(loaded.transformer)}, scheduler=described(loaded.scheduler),
+        num_inference_steps=12, timesteps=(), sigmas=(), call={}, prompts=1, prompts_sha256="", dtype="float32",
+        versions={},
+    )  # fmt: skip
+    return teacache.Calibration(
+        conditions=conditions,
+        indicator="modulated_input",
+        polynomials={"transformer": FIT},
+        schedules={"transformer": (Schedule(steps=(0, 2, 7, 11), error=0.5),)},
+    )
+
+
+def test_a_calibration_beside_the_weights_is_found(
+    loaded: FluxPipeline, calibration: teacache.Calibration, tmp_path: Path
+) -> None:
+    calibration.save(tmp_path)
     with teacache.enabled(loaded, teacache.TeaCacheConfig(rel_l1_thresh=SKIPPING.rel_l1_thresh)) as found:
         generate(loaded)
     with teacache.enabled(loaded, SKIPPING) as given:
@@ -120,19 +148,44 @@ def test_a_calibration_beside_the_weights_is_found(loaded: FluxPipeline, tmp_pat
     assert [call.computed for call in found.stats.calls] == [call.computed for call in given.stats.calls]
 
 
-@pytest.mark.parametrize(
-    ("calibration", "message"),
-    [
-        (replace(CALIBRATION, denoiser="MochiTransformer3DModel"), "calibrated on MochiTransformer3DModel"),
-        (replace(CALIBRATION, coefficients=(float("nan"),)), "are no fit"),
-        (replace(CALIBRATION, fitted_range=(1.0, 0.0)), "are no fit"),
-    ],
-)
-def test_a_calibration_that_does_not_fit_is_refused(
-    loaded: FluxPipeline, tmp_path: Path, calibration: teacache.Calibration, message: str
+def test_a_calibrated_schedule_is_found_by_its_number_of_steps(
+    loaded: FluxPipeline, calibration: teacache.Calibration, tmp_path: Path
+) -> None:
+    with pytest.raises(teacache.CoefficientsError, match="no calibration with schedules lies beside the model"):
+        teacache.enable(loaded, teacache.ScheduleConfig(computed=4))
+    calibration.save(tmp_path)
+    with pytest.raises(teacache.CoefficientsError, match=r"no schedule with 5 computed steps .* there are: 4 to 4"):
+        teacache.enable(loaded, teacache.ScheduleConfig(computed=5))
+    with teacache.enabled(loaded, teacache.ScheduleConfig(computed=4)) as cache:
+        generate(loaded)
+        with pytest.raises(ValueError, match="the schedule is for 12 steps and this run has 13"):
+            generate(loaded, steps=13)
+    (computed,) = cache.stats.calls[0].computed
+    assert [step for step, was_computed in enumerate(computed) if was_computed] == [0, 2, 7, 11]
+
+
+@pytest.mark.parametrize("fit", [replace(FIT, coefficients=(float("nan"),)), replace(FIT, fitted_range=(1.0, 0.0))])
+def test_a_calibration_without_a_fit_is_refused(
+    loaded: FluxPipeline, calibration: teacache.Calibration, tmp_path: Path, fit: Polynomial
+) -> None:
+    replace(calibration, polynomials={"transformer": fit}).save(tmp_path)
+    with pytest.raises(teacache.CoefficientsError, match="are no fit"):
+        teacache.enable(loaded)
+
+
+def test_a_calibration_of_something_else_is_refused_with_the_field_that_differs(
+    loaded: FluxPipeline, calibration: teacache.Calibration, tmp_path: Path
 ) -> None:
     calibration.save(tmp_path)
-    with pytest.raises(teacache.CoefficientsError, match=message):
+    loaded.scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
+    with pytest.raises(teacache.CoefficientsError, match=r"scheduler shift was 1\.0 and is 3\.0; calibrate again"):
+        teacache.enable(loaded)
+    teacache.enable(loaded.transformer)  # says nothing of a scheduler
+    teacache.disable(loaded)
+    other = {**calibration.conditions.denoisers["transformer"], "num_layers": 7}
+    conditions = replace(calibration.conditions, denoisers={"transformer": other})
+    replace(calibration, conditions=conditions).save(tmp_path)
+    with pytest.raises(teacache.CoefficientsError, match="denoiser num_layers was 7 and is 2"):
         teacache.enable(loaded)
 
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from teacache.coefficients import Recipe
 from teacache.configs import TeaCacheConfig
 from teacache.policies import Moment, TeaCache, polynomial
+from teacache.recipe import Recipe
 from teacache.rows import Ties
 
 LINE = (1.0, 0.0)

@@ -66,7 +66,8 @@ def test_it_shows_what_held_out_captions_say(model: str, pipe: Any) -> None:
 
 
 def test_flux_comes_with_its_own_calibration() -> None:
-    assert teacache.Calibration.load(HERE / "flux").denoiser == "FluxTransformer2DModel"
+    measured = teacache.Calibration.load(HERE / "flux").conditions
+    assert measured.denoisers["transformer"]["class"] == "FluxTransformer2DModel"
     pipe, recipe = load("flux"), RECIPES["flux"]()
     with teacache.enabled(pipe) as cache:
         generate(pipe, recipe, recipe.dataset.held_out(2, seed=2))
