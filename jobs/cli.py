@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from jobs.commands.check import check
 from jobs.commands.generate import generate
 from jobs.commands.history import history
 from jobs.commands.job_arguments import CONTEXT, JobCommand
@@ -18,5 +19,6 @@ def main() -> None:
 
 
 app.command(cls=JobCommand, context_settings=CONTEXT)(generate)
+app.command(cls=JobCommand, context_settings=CONTEXT)(check)
 app.command()(report)
 app.command()(history)

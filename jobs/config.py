@@ -43,7 +43,7 @@ class Cache(BaseModel):
     @cached_property
     def config(self) -> Any:
         """The frozen dataclass that `teacache.enable` takes. Raises ValueError for a value it refuses."""
-        return TypeAdapter(_cache_class(self.method)).validate_python(self.model_extra or {})
+        return TypeAdapter(cache_class(self.method)).validate_python(self.model_extra or {})
 
     def to_json(self) -> str:
         """Method and all settings, defaults included, as they stand in the manifest."""
@@ -215,10 +215,10 @@ SECTIONS: dict[str, type[BaseModel]] = {
 
 def cache_fields(method: str) -> list[str]:
     """The fields that a method takes in YAML: those of its config, but for callbacks, which only Python can give."""
-    return [field.name for field in dataclasses.fields(_cache_class(method)) if not field.name.endswith("_callback")]
+    return [field.name for field in dataclasses.fields(cache_class(method)) if not field.name.endswith("_callback")]
 
 
-def _cache_class(method: str) -> type[Any]:
+def cache_class(method: str) -> type[Any]:
     # Imported where it is needed: teacache imports torch and diffusers, which --help can do without.
     import teacache
 

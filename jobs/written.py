@@ -1,0 +1,58 @@
+"""A job as it is written: as YAML with every default filled in, and the JSON Schema of that YAML for editors."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any, get_args, get_type_hints
+
+import yaml
+from pydantic import TypeAdapter
+
+from jobs.config import Cache, Job, cache_class, cache_fields
+
+
+def written(job: Job) -> str:
+    """YAML that loads as the same job, with nothing left to defaults."""
+    fields = job.model_dump(mode="json")
+    for model, dumped in zip(job.each_model, [fields["model"]] if job.model else fields["models"], strict=True):
+        dumped["cache"] = _cache(model.cache)
+    del fields["models" if job.model else "model"]
+    return yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, width=120)
+
+
+def job_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of a job's YAML; what a pipeline alone knows, under `generation`, stays open."""
+    schema = Job.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["oneOf"] = [{"required": ["model"]}, {"required": ["models"]}]
+    methods = get_args(Cache.model_fields["method"].annotation)
+    schema["$defs"]["Cache"] = {
+        "description": Cache.__doc__,
+        "oneOf": [_method_schema(method) for method in methods],
+    }
+    return schema
+
+
+def _cache(cache: Cache) -> Mapping[str, Any]:
+    fields: dict[str, Any] = json.loads(cache.to_json())
+    return {"method": fields.pop("method"), **fields}
+
+
+def _method_schema(method: str) -> dict[str, Any]:
+    kind = cache_class(method)
+    hints, defaults = get_type_hints(kind), {field.name: field for field in dataclasses.fields(kind)}
+    properties: dict[str, Any] = {"method": {"const": method}}
+    for name in cache_fields(method):
+        properties[name] = TypeAdapter(hints[name]).json_schema()
+        if defaults[name].default is not dataclasses.MISSING:
+            properties[name]["default"] = defaults[name].default
+    required = [name for name, field in defaults.items() if _is_required(field)]
+    if method != Cache.model_fields["method"].default:
+        required.append("method")
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
