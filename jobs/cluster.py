@@ -51,6 +51,20 @@ def _join(options: dict[str, Any]) -> bool:
     return True
 
 
+def room(actors: Actors) -> str:
+    """Whether the actors fit, in one sentence, without starting anything. Raises Refused if RAY_ADDRESS is wrong."""
+    if not _join({**_QUIET}):
+        cpus, wanted = os.cpu_count() or 1, actors.count * actors.num_cpus + 1
+        verdict = "has room" if wanted <= cpus and not actors.num_gpus else "may have no room: lower actors.count"
+        return f"no Ray cluster runs here; one started on this machine with {cpus} CPUs {verdict}"
+    try:
+        there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        gpus = float(there.get("GPU", 0.0) > 0) if actors.num_gpus is None else actors.num_gpus
+        return shortage(actors.model_copy(update={"num_gpus": gpus})) or "the cluster has room"
+    finally:
+        ray.shutdown()
+
+
 def shortage(actors: Actors) -> str | None:
     """What a cluster that may grow lacks by now, None if the actors fit: an autoscaler may bring it, or nobody."""
     there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]

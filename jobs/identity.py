@@ -32,14 +32,21 @@ def claim(job: Job) -> None:
     Settings of a run that wrote no row bind nobody.
     """
     output = Output(url=job.output)
-    ours = settings(job)
+    theirs = check(job)
     with refusing(f"output: can't write {job.output}"):
+        # Models of other runs stay noted, so that their rows stay guarded.
+        storage.write(output.job, json.dumps({**theirs, **settings(job)}, indent=2).encode())
+
+
+def check(job: Job) -> dict[str, Any]:
+    """The settings noted in the output. Raises Refused if it holds rows of others than this job's."""
+    output = Output(url=job.output)
+    ours = settings(job)
+    with refusing(f"output: can't read {job.output}"):
         theirs = _noted(output) if manifest.holds_rows(output) else {}
-        name = _first_difference(ours, theirs)
-        if name is None:
-            # Models of other runs stay noted, so that their rows stay guarded.
-            storage.write(output.job, json.dumps({**theirs, **ours}, indent=2).encode())
-            return
+    name = _first_difference(ours, theirs)
+    if name is None:
+        return theirs
     raise Refused(
         f"output: {redact(job.output)} holds rows made with {name} = {json.dumps(_value(theirs, name))}, "
         f"not {json.dumps(_value(ours, name))}; give another --output"

@@ -71,7 +71,7 @@ class Lease:
                 f"output: another run (process {there.pid} on {there.host}) is writing there; "
                 "wait for its end, or give another --output"
             )
-        if there is not None:
+        if there is not None or storage.read(self._url) is not None:
             storage.remove(self._url)
         self._write(exclusive=True)
 

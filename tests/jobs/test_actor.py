@@ -1,0 +1,122 @@
+"""The actor without Ray: what is told to it, and what it leaves behind. Its life under Ray: test_tries.py."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from jobs.actor import Actor, Setup, failed
+from jobs.batches import ending, packed, unpacked
+from jobs.config import Actors, Generation, Model
+from jobs.paths import Output
+from jobs.rows import Made, Sample, schema, table, values
+from tests.jobs import fakes
+from tests.jobs.conftest import MODEL
+from tests.jobs.test_rows import made
+
+
+def setup(folder: Path, *, last_try: bool = False, seconds: float = 60, name: str = "flux") -> Setup:
+    return Setup(
+        model=Model.model_validate({**MODEL, "name": name}),
+        generation=Generation(),
+        actors=Actors(num_gpus=0, batch_timeout_seconds=seconds),
+        audit_fraction=0.0,
+        output=Output(url=str(folder)),
+        lease="",
+        run="run",
+        last_try=last_try,
+    )
+
+
+def samples(*prompts: str) -> pa.Table:
+    shared = {"height": 64, "width": 64, "num_frames": None, "num_inference_steps": 4}
+    rows = [made(id=f"r{number}", prompt=prompt, **shared) for number, prompt in enumerate(prompts)]
+    return packed(table(Sample, [Sample(**values(row, Sample)) for row in rows]))
+
+
+@pytest.fixture
+def faked(monkeypatch: pytest.MonkeyPatch) -> None:
+    import jobs.generate
+
+    monkeypatch.setattr(jobs.generate, "_load", fakes.fake_load)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+
+
+@pytest.mark.usefixtures("faked")
+def test_a_batch_goes_in_and_comes_out(tmp_path: Path) -> None:
+    actor = Actor(setup(tmp_path), lambda rows: None)
+    rows, reason = unpacked(actor(samples("x", "nan", "flat", "raise")))
+    assert (rows.schema, reason) == (schema(Made), "")
+    errors = [each["error"].partition(":")[0] for each in rows.to_pylist()]
+    assert errors == ["", "ValueError", "ValueError", "RuntimeError"]
+    assert [each["pixels"] is None for each in rows.to_pylist()] == [False, True, True, True]
+
+
+@pytest.mark.usefixtures("faked")
+def test_what_ends_the_job_is_passed_on(tmp_path: Path) -> None:
+    assert unpacked(Actor(setup(tmp_path), print)(ending("no prompts")))[1] == "no prompts"
+    broken = Actor(setup(tmp_path, name="unloadable"), print)
+    assert unpacked(broken(samples("x")))[1] == "can't be loaded: OSError: no weights"
+
+
+def test_failed_rows_say_all_that_is_known(tmp_path: Path) -> None:
+    rows, _ = unpacked(samples("x", "y"))
+    (first, second) = (Made(**row) for row in failed(rows, setup(tmp_path), "ActorDied: twice").to_pylist())
+    assert (first.id, first.prompt, first.error, first.pixels) == ("r0", "x", "ActorDied: twice", None)
+    assert (second.id, second.model, second.batch_size) == ("r1", "flux", 2)
+
+
+ACT = """
+import sys, pickle
+from pathlib import Path
+from jobs.actor import Actor
+from jobs.config import Media
+from jobs.media import settled
+from jobs.pipeline import Finish
+from tests.jobs import fakes
+from tests.jobs.test_actor import samples, setup
+fakes.install()
+folder, seconds, prompt = Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
+given = setup(folder, seconds=seconds, last_try="last" in sys.argv)
+actor = Actor(given, Finish(output=given.output, media=settled(Media(), video=False), kept_share=0.0, tags=fakes.TAGS))
+print("ready", flush=True)
+actor(samples(prompt))
+print("made", flush=True)
+actor(samples("again"))
+print("not reached", flush=True)
+"""
+
+
+def act(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", ACT, *arguments], stdout=subprocess.PIPE, text=True)
+
+
+def rows(folder: Path) -> list[dict[str, object]]:
+    return pq.read_table(folder).to_pylist() if folder.exists() else []
+
+
+def test_on_sigterm_the_batch_in_hand_is_finished_and_written(tmp_path: Path) -> None:
+    with act(str(tmp_path), "60", "sleep 2") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(1)
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.read() == "made\n"
+        assert process.wait() == 0
+    assert [row["prompt"] for row in rows(tmp_path / "manifest")] == ["sleep 2"]
+    assert len(list(tmp_path.glob("media/**/*.png"))) == 1
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_a_call_that_hangs_ends_its_process_and_is_noted_on_the_last_try(tmp_path: Path, last: bool) -> None:
+    with act(str(tmp_path), "1", "hang", *(["last"] if last else [])) as process:
+        assert process.wait(timeout=100) == 1
+    noted = [row["error"] for row in rows(tmp_path / "failed")]
+    assert noted == (["TimeoutError: not done within actors.batch_timeout_seconds = 1"] if last else [])
+    assert os.listdir(tmp_path) == (["failed"] if last else [])

@@ -1,0 +1,118 @@
+"""Rows whose actors die, hang or can't come to life, and storage that can't be written to, on a Ray of two CPUs."""
+
+import collections
+import io
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import ray
+from rich.console import Console
+
+from jobs.config import Job
+from jobs.errors import JobFailed, Refused
+from jobs.run import generate
+from tests.jobs import fakes
+from tests.jobs.conftest import MODEL, WriteShard
+
+BuildJob = Callable[..., Job]
+
+# Ray 2.60 warns of its own defaults when its context is made.
+pytestmark = pytest.mark.filterwarnings(r"ignore::DeprecationWarning:ray\.data")
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    path = tmp_path_factory.mktemp("fakes") / "log"
+    os.environ["FAKES_LOG"] = str(path)
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env=fakes.RUNTIME_ENV)
+    yield path
+    ray.shutdown()
+    del os.environ["FAKES_LOG"]
+
+
+def run(job: Job, **options: Any) -> str:
+    said = io.StringIO()
+    generate(job, Console(file=said, width=200), **options)
+    return said.getvalue()
+
+
+def rows(folder: Path) -> dict[str, dict[str, Any]]:
+    found = pq.read_table(folder).to_pylist() if folder.exists() else []
+    assert len({row["id"] for row in found}) == len(found)
+    return {row["id"]: row for row in found}
+
+
+def test_prompts_that_kill_or_hang_fail_after_two_deaths_and_all_others_are_made(
+    job: BuildJob, shard: WriteShard, log: Path, tmp_path: Path
+) -> None:
+    prompts = ["a", "die", "b", "raise", "c", "d", "hang", "e", "nan", "f"]
+    shard("a.parquet", id=prompts, prompt=prompts)
+    slow = {"batch_size": 3, "batch_timeout_seconds": 4}
+    said = run(job(actors=slow, audit={"fraction": 0}))
+    assert "rows went with their actors; each is tried on its own" in said
+    done, failed = rows(tmp_path / "out" / "manifest"), rows(tmp_path / "out" / "failed")
+    assert set(done) == set("abcdef")
+    assert {row_id: row["error"] for row_id, row in failed.items()} == {
+        "die": "ActorDied: an actor died twice while making this row",
+        "raise": "RuntimeError: told to",
+        "hang": "TimeoutError: not done within actors.batch_timeout_seconds = 4",
+        "nan": "ValueError: the picture holds NaN or infinity",
+    }
+    assert len(list(tmp_path.glob("out/media/**/*.png"))) == 6
+    tries = collections.Counter(log.read_text().split())
+    assert (tries["die"], tries["hang"]) == (2, 2)
+    assert not (tmp_path / "out" / "lease.json").exists()
+
+    # The failed rows again, one of them mended: those and no others.
+    log.unlink()
+    shard(
+        "a.parquet", id=prompts, prompt=["mended" if prompt == "raise" else prompt for prompt in prompts[:-1]] + ["f"]
+    )
+    shard("b.parquet", id=["new"], prompt=["new"])
+    assert "test: 4 rows to do" in run(job(actors=slow, audit={"fraction": 0}), retry_failed=True)
+    assert set(rows(tmp_path / "out" / "manifest")) == {*"abcdef", "raise"}
+    assert set(rows(tmp_path / "out" / "failed")) == {"die", "hang", "nan"}
+    assert not set(log.read_text().split()) & {*"abcdef", "new"}
+    assert "test: 1 rows to do" in run(job(actors=slow, audit={"fraction": 0}))
+
+    # What is done is not made from another prompt.
+    shard("b.parquet", id=["new"], prompt=["newer"])
+    with pytest.raises(
+        Refused, match=r"1 row\(s\) that model flux has done were edited since, first 'new' in b.parquet"
+    ):
+        run(job(actors=slow, audit={"fraction": 0}))
+
+
+@pytest.mark.usefixtures("log")
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [("unloadable", "model unloadable: can't be loaded: OSError: no weights"), ("fatal", "model fatal: .*[Dd]ied")],
+)
+def test_an_actor_that_cannot_load_its_model_ends_the_job(
+    job: BuildJob, shard: WriteShard, name: str, sentence: str
+) -> None:
+    shard("a.parquet", prompt=["a", "b"])
+    with pytest.raises(JobFailed, match=sentence) as failed:
+        run(job(model={**MODEL, "name": name}))
+    assert "\n" not in str(failed.value)
+
+
+@pytest.mark.usefixtures("log")
+def test_a_job_that_can_store_nothing_stops_early(job: BuildJob, shard: WriteShard, tmp_path: Path) -> None:
+    shard("a.parquet", id=[f"r{number}" for number in range(60)], prompt=["x"] * 60)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "media").touch()
+    with pytest.raises(JobFailed, match="model flux: 3 batches in a row could not be written"):
+        run(job(audit={"fraction": 0}))
+    failed = rows(tmp_path / "out" / "failed")
+    assert 9 <= len(failed) < 60
+    assert all(row["error"].startswith("WriteFailed: ") for row in failed.values())
+    (tmp_path / "out" / "media").unlink()
+    run(job(audit={"fraction": 0}), retry_failed=True)
+    run(job(audit={"fraction": 0}))
+    assert len(rows(tmp_path / "out" / "manifest")) == 60
+    assert not rows(tmp_path / "out" / "failed")
