@@ -25,3 +25,9 @@ def temb(block: Any, arguments: Arguments) -> Tensor:
     """The time embedding (TeaCache4CogVideoX1.5)."""
     embedding: Tensor = arguments["temb"]
     return embedding
+
+
+def hidden_states(block: Any, arguments: Arguments) -> Tensor:
+    """The stack's input as it is (ComfyUI-TeaCache, HiDream Dev and Fast)."""
+    tokens: Tensor = arguments["hidden_states"]
+    return tokens

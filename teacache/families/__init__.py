@@ -1,5 +1,5 @@
 """A file for each family of models: `MODELS`, a record for each transformer class, and `PUBLISHED`, its polynomials."""
 
-from teacache.families import cogvideox, flux, lumina2, mochi
+from teacache.families import cogvideox, consisid, flux, hidream, ltx, lumina2, lumina_next, mochi, sd3, z_image
 
-FAMILIES = (cogvideox, flux, lumina2, mochi)
+FAMILIES = (cogvideox, consisid, flux, hidream, ltx, lumina2, lumina_next, mochi, sd3, z_image)

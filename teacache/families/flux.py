@@ -15,7 +15,10 @@ MODELS = (
             Blocks(name="single_transformer_blocks", returns=_DOUBLE),
         ),
         indicators={"modulated_input": Indicator(of_block=norm1_emb)},
-        pipelines=("FluxPipeline",),
+        pipelines=(
+            "FluxPipeline", "FluxKontextPipeline", "FluxImg2ImgPipeline", "FluxInpaintPipeline", "FluxFillPipeline",
+            "FluxControlPipeline", "FluxControlNetPipeline",
+        ),
     ),
 )  # fmt: skip
 

@@ -85,7 +85,8 @@ def replay(transformer: Any, runs: list[Recorded], contexts: list[str] | None = 
     for calls in zip(*runs, strict=True):
         for index, (args, kwargs) in enumerate(calls):
             with transformer.cache_context(contexts[index]) if contexts else nullcontext():
-                outputs[index].append(transformer(*args, **{**kwargs, "return_dict": False})[0])
+                output = transformer(*args, **{**kwargs, "return_dict": False})[0]
+                outputs[index].append(torch.stack(output) if isinstance(output, list) else output)
     return outputs
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import torch
+from diffusers import AutoencoderKL, AutoencoderKLCogVideoX
 from torch import Tensor
 
 
@@ -55,6 +56,32 @@ def generators(seeds: Sequence[int]) -> list[torch.Generator]:
 def negatives(seeds: Sequence[int]) -> list[int]:
     """Seeds of the negative prompts."""
     return [seed + 1000 for seed in seeds]
+
+
+def images(
+    seeds: Sequence[int], height: int, width: int, *, channels: int = 3, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """Pictures to start from, values in [0, 1]: shape (seeds, channels, height, width)."""
+    return rows([seed + 2000 for seed in seeds], channels, height, width).sigmoid().to(dtype)
+
+
+def tiny_vae() -> AutoencoderKL:
+    """Halves height and width, 4 channels."""
+    torch.manual_seed(1)
+    return AutoencoderKL(
+        block_out_channels=(4, 4), down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2, latent_channels=4, norm_num_groups=2,
+        layers_per_block=1, use_quant_conv=False, use_post_quant_conv=False, shift_factor=0.0, scaling_factor=1.0,
+    )  # fmt: skip
+
+
+def tiny_video_vae() -> AutoencoderKLCogVideoX:
+    """Keeps height and width, 4 channels."""
+    torch.manual_seed(1)
+    return AutoencoderKLCogVideoX(
+        block_out_channels=(4,), down_block_types=("CogVideoXDownBlock3D",), up_block_types=("CogVideoXUpBlock3D",),
+        latent_channels=4, norm_num_groups=2, layers_per_block=1,
+    )  # fmt: skip
 
 
 def quiet(pipe: Any) -> Any:

@@ -1,0 +1,44 @@
+"""LTX-Video."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from teacache.models import Arguments, Blocks, Indicator, Model, Published
+
+
+def _modulated(block: Any, arguments: Arguments) -> Tensor:
+    """The normed hidden states with the first block's shift and scale (TeaCache4LTX-Video/teacache_ltx.py)."""
+    temb = arguments["temb"]
+    table = block.scale_shift_table[None, None].to(temb.device)
+    values = table + temb.reshape(len(temb), temb.shape[1], len(block.scale_shift_table), -1)
+    shift, scale = values[:, :, 0], values[:, :, 1]
+    modulated: Tensor = block.norm1(arguments["hidden_states"]) * (1 + scale) + shift
+    return modulated
+
+
+MODELS = (
+    Model(
+        transformer="LTXVideoTransformer3DModel",
+        stack=(Blocks(name="transformer_blocks", returns=("hidden_states",)),),
+        indicators={"modulated_input": Indicator(of_block=_modulated)},
+        published_exit="proj_out",
+        shared=(),
+        guidance="batch",
+        pipelines=("LTXPipeline",),
+    ),
+)
+
+PUBLISHED = (
+    Published(
+        name="LTX-Video-0.9.1",
+        transformer="LTXVideoTransformer3DModel",
+        config={"num_layers": 28, "num_attention_heads": 32, "cross_attention_dim": 2048},
+        coefficients=(2.14700694e01, -1.28016453e01, 2.31279151e00, 7.92487521e-01, 9.69274326e-03),
+        source="ali-vilab/TeaCache, TeaCache4LTX-Video/teacache_ltx.py",
+        num_inference_steps=50,
+        resolution="512x768, 161 frames",
+    ),
+)

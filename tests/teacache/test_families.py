@@ -1,0 +1,109 @@
+"""Which published recipe goes with which checkpoint, and what it does."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import pytest
+import torch
+
+import teacache
+from teacache.coefficients import Checkpoint, find_recipe
+from teacache.published import PUBLISHED
+from tests.teacache.test_models import steps_computed
+from tests.teacache.tiny import TINY
+
+_COGVIDEOX_5B = {"num_layers": 42, "num_attention_heads": 48, "patch_size_t": None, "in_channels": 16}
+
+# What tells the checkpoints apart, as their configs on the Hub have it.
+CHECKPOINTS: list[tuple[str, dict[str, Any], str]] = [
+    ("MochiTransformer3DModel", {"num_layers": 48, "num_attention_heads": 24}, "mochi-1-preview"),
+    (
+        "CogVideoXTransformer3DModel",
+        {"num_layers": 30, "num_attention_heads": 30, "patch_size_t": None, "in_channels": 16},
+        "CogVideoX-2b",
+    ),
+    ("CogVideoXTransformer3DModel", _COGVIDEOX_5B, "CogVideoX-5b"),
+    ("CogVideoXTransformer3DModel", {**_COGVIDEOX_5B, "in_channels": 32}, "CogVideoX-5b-I2V"),
+    ("CogVideoXTransformer3DModel", {**_COGVIDEOX_5B, "patch_size_t": 2}, "CogVideoX1.5-5B"),
+    ("CogVideoXTransformer3DModel", {**_COGVIDEOX_5B, "patch_size_t": 2, "in_channels": 32}, "CogVideoX1.5-5B-I2V"),
+    ("ConsisIDTransformer3DModel", {"num_layers": 42, "num_attention_heads": 48}, "ConsisID-preview"),
+    (
+        "Lumina2Transformer2DModel",
+        {"hidden_size": 2304, "num_layers": 26, "num_attention_heads": 24},
+        "Lumina-Image-2.0",
+    ),
+    ("LuminaNextDiT2DModel", {"hidden_size": 2304, "num_layers": 24, "num_attention_heads": 32}, "Lumina-Next-SFT"),
+    (
+        "LTXVideoTransformer3DModel",
+        {"num_layers": 28, "num_attention_heads": 32, "cross_attention_dim": 2048},
+        "LTX-Video-0.9.1",
+    ),
+    (
+        "HiDreamImageTransformer2DModel",
+        {"num_layers": 16, "num_single_layers": 32, "num_attention_heads": 20},
+        "HiDream-I1-Full",
+    ),
+]
+
+
+@pytest.mark.parametrize(("transformer", "config", "name"), CHECKPOINTS, ids=[name for *_, name in CHECKPOINTS])
+def test_a_checkpoint_is_told_by_its_config(transformer: str, config: dict[str, Any], name: str) -> None:
+    expected = next(entry for entry in PUBLISHED if (entry.transformer, entry.name) == (transformer, name))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = find_recipe(teacache.TeaCacheConfig(), Checkpoint(transformer=transformer, config=config))
+    assert (found.coefficients, found.indicator) == (expected.coefficients, expected.indicator)
+    assert [str(warning.message).startswith(f"the polynomial for {name} was fitted on {expected.borrowed_from};")
+            for warning in caught] == [True] * bool(expected.borrowed_from)  # fmt: skip
+    other = Checkpoint(transformer=transformer, config={**config, "num_layers": 3})
+    with pytest.raises(teacache.CoefficientsError, match=r"teacache\.calibrate\("):
+        find_recipe(teacache.TeaCacheConfig(), other)
+
+
+@pytest.mark.parametrize("name", ["StableDiffusion3Pipeline", "ZImagePipeline"])
+def test_where_nothing_is_published_teacache_tells_how_to_calibrate(name: str) -> None:
+    pipe = TINY[name].make()
+    message = rf"published for this {type(pipe.transformer).__name__}.*calibrate\(pipe.*AdaptiveConfig needs none"
+    with pytest.raises(teacache.CoefficientsError, match=message):
+        teacache.enable(pipe)
+
+
+def computed_with(name: str, published: str, *, thresh: float = 1e9, seed: int = 0) -> set[tuple[int, ...]]:
+    """The steps out of 12 that a recipe computes in a tiny pipeline."""
+    tiny = TINY[name]
+    pipe = tiny.make()
+    config = teacache.TeaCacheConfig(rel_l1_thresh=thresh, published=published, max_consecutive_skips=8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # borrowed
+        with teacache.enabled(pipe, config) as cache:
+            assert torch.isfinite(tiny.generate(pipe, seeds=(seed,))).all()
+    return steps_computed(cache.stats)
+
+
+def test_hidream_full_computes_a_tenth_at_the_start_and_not_the_last_step() -> None:
+    # A tenth of 12 steps are 2; 8 are skipped in a row, and the last one as well.
+    assert computed_with("HiDreamImagePipeline", "HiDream-I1-Full") == {(0, 1, 10)}
+    assert computed_with("HiDreamImagePipeline", "HiDream-I1-Dev") == {(0, 9, 11)}
+
+
+@pytest.mark.parametrize("entry", [entry for entry in PUBLISHED if entry.config is None], ids=lambda entry: entry.name)
+def test_a_recipe_that_no_config_tells_is_taken_by_name(entry: teacache.Published) -> None:
+    checkpoint = Checkpoint(transformer=entry.transformer, config={})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = find_recipe(teacache.TeaCacheConfig(published=entry.name), checkpoint)
+    assert (found.coefficients, found.indicator) == (entry.coefficients, entry.indicator)
+
+
+def test_lumina2_by_time_embedding_decides_alike_for_every_prompt() -> None:
+    """Its indicator sees the timestep only; that of the official recipe sees the picture."""
+    tiny = TINY["Lumina2Pipeline"]
+    pipe = tiny.make()
+    distances = []
+    for published in ("Lumina-Image-2.0 by time embedding", "Lumina-Image-2.0 v2"):
+        with teacache.enabled(pipe, teacache.TeaCacheConfig(rel_l1_thresh=0.3, published=published)) as cache:
+            tiny.generate(pipe, seeds=(1, 2))
+        distances.append(cache.stats.calls[0].distances)
+    assert [len(set(samples)) for samples in distances] == [1, 2]
