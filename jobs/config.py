@@ -80,6 +80,7 @@ class Generation(BaseModel):
     guidance_scale: float = Field(default=3.5, description="passed on if the pipeline takes it")
     num_frames: int | None = Field(default=None, gt=0, description="of a video; the pipeline's own number if not given")
     negative_prompt: str | None = Field(default=None, description="for rows that bring none")
+    samples: int = Field(default=1, gt=0, description="of each prompt, each a row of its own: fox, fox-1, fox-2 ...")
 
     @model_validator(mode="after")
     def _is_plain(self) -> Generation:
@@ -139,6 +140,10 @@ class Actors(Section):
     num_gpus: float | None = Field(default=None, ge=0, description="per actor; 1 if the cluster has GPUs, else 0")
     num_cpus: float = Field(default=1, ge=0, description="per actor; also its torch threads")
     batch_size: int = Field(default=4, gt=0, description="prompts per pipeline call; halved where memory runs out")
+    exact: bool = Field(
+        default=False,
+        description="a pipeline call for each row: its bytes then depend on no other row, to the last bit",
+    )
     batch_timeout_seconds: float = Field(
         default=3600, gt=0, description="a call that takes longer hangs, and its actor is replaced"
     )

@@ -8,6 +8,7 @@ import importlib.metadata
 import json
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from itertools import groupby
@@ -26,6 +27,7 @@ from jobs.models import load
 from jobs.pixels import Pixels, check_size, pixels_of
 from jobs.rows import Made, Sample, table, values
 from jobs.runs import Tags
+from jobs.texts import Texts
 
 _WARM_UP_STEPS = 2
 
@@ -59,7 +61,9 @@ class Generate:
         if isinstance(loaded, Failure):
             raise JobFailed(f"can't be loaded: {loaded.error}")
         self._pipeline, self._cache = loaded
+        self._texts = Texts(self._pipeline)
         self._extra = generation.extra
+        self._exact = actors.exact
         self._audit_fraction = 0.0 if model.cache.method == "none" else audit_fraction
         self._warm: set[tuple[object, ...]] = set()
         self._fits: dict[tuple[object, ...], int] = {}
@@ -76,7 +80,8 @@ class Generate:
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         samples = [Sample(**row) for row in batch.to_pylist()]
-        made = {row.id: row for group in alike(samples) for row in self._rows(group)}
+        groups = ([sample] for sample in samples) if self._exact else alike(samples)
+        made = {row.id: row for group in groups for row in self._rows(group)}
         return table(Made, (made[sample.id] for sample in samples))
 
     def _rows(self, group: Sequence[Sample]) -> list[Made]:
@@ -102,10 +107,11 @@ class Generate:
             raise ValueError("the prompt is null")
         audit = audited(group[0].id, self._audit_fraction)
         self._warm_up(group, audit)
-        baseline = self._run_uncached(group) if audit and uncached_first(group[0].id) else None
-        cached = self._run(group)
-        if audit and baseline is None:
-            baseline = self._run_uncached(group)
+        with self._texts.paused() if audit else nullcontext():
+            baseline = self._run_uncached(group) if audit and uncached_first(group[0].id) else None
+            cached = self._run(group)
+            if audit and baseline is None:
+                baseline = self._run_uncached(group)
         metrics.observe("generate", cached.seconds, self._tags)
         if baseline:
             metrics.observe("audit", baseline.seconds, self._tags)

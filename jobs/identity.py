@@ -5,19 +5,27 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from jobs import manifest, storage
-from jobs.config import Cache, Generation, Job, Media, Model
+from jobs.config import Actors, Cache, Generation, Job, Media, Model
 from jobs.errors import Refused, redact, refusing
 from jobs.paths import Output
 
+_SECTIONS: dict[str, type[BaseModel]] = {"": Job, "actors": Actors, "generation": Generation, "media": Media}
+
 
 def settings(job: Job) -> dict[str, Any]:
-    """All settings that a row's picture depends on, flat: `generation.width`, `models.flux.dtype`, ..."""
-    flat: dict[str, Any] = {"seed": job.seed}
+    """All settings that a row's bytes depend on, flat: `generation.width`, `models.flux.dtype`, ...
+
+    Not among them: what only says how many rows there are, where they are made and kept, or how they are spread over
+    calls and actors. Without actors.exact the size of a batch may show in the last bit, and is left out all the same:
+    memory may ask for another one half-way.
+    """
+    flat: dict[str, Any] = {"seed": job.seed, "actors.exact": job.actors.exact}
     flat.update({f"media.{name}": value for name, value in job.media.model_dump(mode="json").items()})
-    flat.update({f"generation.{name}": value for name, value in job.generation.model_dump(mode="json").items()})
+    generation = job.generation.model_dump(mode="json", exclude={"samples"})
+    flat.update({f"generation.{name}": value for name, value in generation.items()})
     for model in job.each_model:
         fields = model.model_dump(mode="json", include={"pipeline", "revision", "variant", "dtype"})
         fields["cache"] = json.loads(model.cache.to_json())
@@ -68,7 +76,7 @@ def _first_difference(ours: dict[str, Any], theirs: dict[str, Any]) -> str | Non
     """The first setting that differs, of the models that both have; none where nothing was noted."""
     if not theirs:
         return None
-    shared = {_scope(name) for name in ours} & {_scope(name) for name in theirs} | {"", "generation", "media"}
+    shared = {_scope(name) for name in ours} & {_scope(name) for name in theirs} | {"", "actors", "generation", "media"}
     names = sorted(name for name in {*ours, *theirs} if _scope(name) in shared)
     return next((name for name in names if _value(ours, name) != _value(theirs, name)), None)
 
@@ -85,8 +93,7 @@ def _value(noted: dict[str, Any], name: str) -> Any:
         return _with_defaults(noted.get(name, {}))
     if name in noted:
         return noted[name]
-    sections = {"": Job.model_fields, "generation": Generation.model_fields, "media": Media.model_fields}
-    fields = sections.get(scope, Model.model_fields)
+    fields = _SECTIONS.get(scope, Model).model_fields
     return fields[field].default if field in fields and not fields[field].is_required() else None
 
 

@@ -29,7 +29,9 @@ class Checked:
 def checked(job: Job) -> Checked:
     """Raises Refused. Ids that stand twice are left to the caller."""
     job = _with_absolute_paths(job)
-    shards = prompts.find_shards(job.prompts, skip_unreadable=job.skip_unreadable_shards)
+    shards = prompts.find_shards(
+        job.prompts, samples=job.generation.samples, skip_unreadable=job.skip_unreadable_shards
+    )
     _check_output(job)
     columns = {column for shard in shards for column in shard.columns}
     calls = {model.name: models.check(model, job.generation, columns) for model in job.each_model}

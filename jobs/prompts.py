@@ -6,7 +6,7 @@ import posixpath
 import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -18,6 +18,7 @@ from fsspec.utils import glob_translate
 from jobs.errors import Refused, describe, redact, refusing
 from jobs.ids import SEED_BITS
 from jobs.paths import packaged
+from jobs.samples import sampled
 from jobs.storage import open_url, patient
 
 COLUMNS: dict[str, Any] = {
@@ -45,12 +46,14 @@ class Shard:
     """Path below the folder that all shards share; with the row's number it makes the id of a row without one."""
     columns: tuple[str, ...] = ()
     row_group_sizes: tuple[int, ...] = ()
+    samples: int = 1
+    """Rows that each of its rows stands for."""
     problem: str = ""
     """Why it can't be read; then it counts as empty."""
 
     @property
     def num_rows(self) -> int:
-        return sum(self.row_group_sizes)
+        return sum(self.row_group_sizes) * self.samples
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +64,7 @@ class Piece:
     row_group: int
     first_row: int
     num_rows: int
+    samples: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +87,7 @@ class _Place:
         return path.partition("?")[0] if "http" in self.fs.protocol else path
 
 
-def find_shards(url: str, *, skip_unreadable: bool = False) -> tuple[Shard, ...]:
+def find_shards(url: str, *, samples: int = 1, skip_unreadable: bool = False) -> tuple[Shard, ...]:
     """The shards of a file, folder or glob, by name, their footers checked.
 
     Raises Refused, also for a shard that can't be read, unless those are to be skipped.
@@ -99,6 +103,7 @@ def find_shards(url: str, *, skip_unreadable: bool = False) -> tuple[Shard, ...]
             threads.map(lambda path: _shard(fs, path, posixpath.relpath(place.without_query(path), folder)), paths)
         )
     check_readable(shards, skip_unreadable=skip_unreadable)
+    shards = tuple(replace(shard, samples=samples) for shard in shards)
     if not any(shard.num_rows for shard in shards):
         raise Refused(f"prompts: {redact(url)} holds no rows")
     return shards
@@ -116,7 +121,9 @@ def pieces(shards: Sequence[Shard]) -> Iterator[Piece]:
     for shard in shards:
         first_row = 0
         for row_group, size in enumerate(shard.row_group_sizes):
-            yield Piece(shard=shard.name, row_group=row_group, first_row=first_row, num_rows=size)
+            yield Piece(
+                shard=shard.name, row_group=row_group, first_row=first_row, num_rows=size, samples=shard.samples
+            )
             first_row += size
 
 
@@ -129,7 +136,7 @@ def portions(shards: Sequence[Shard]) -> list[list[Piece]]:
             found.append([])
             room = _ROWS_PER_PORTION
         found[-1].append(piece)
-        room -= piece.num_rows
+        room -= piece.num_rows * piece.samples
     return found
 
 
@@ -140,7 +147,7 @@ def read_piece(url: str, piece: Piece) -> Iterator[pa.Table]:
         with attempt:
             for prompts in _read(url, piece.shard, piece.first_row, [piece.row_group]):
                 if prompts.first_row >= row:
-                    yield prompts.rows
+                    yield sampled(prompts.rows, piece.samples)
                     row = prompts.first_row + prompts.rows.num_rows
 
 
@@ -150,7 +157,7 @@ def read_shard(url: str, shard: Shard) -> Iterator[pa.Table]:
         for prompts in _read(url, shard.name, 0, range(len(shard.row_group_sizes))):
             prompts.rows.validate(full=True)
             _check_values(prompts.rows, shard.name)
-            yield prompts.rows
+            yield sampled(prompts.rows, shard.samples)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

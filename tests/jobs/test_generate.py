@@ -23,11 +23,11 @@ def sample(row_id: str, **changes: object) -> Sample:
     return Sample(**values(made(id=row_id, **{**fields, **changes}), Sample))
 
 
-def actor(audit_fraction: float = 0.0, **model: object) -> Generate:
+def actor(audit_fraction: float = 0.0, exact: bool = False, **model: object) -> Generate:
     return Generate(
         model=Model.model_validate({**MODEL, **model}),
         generation=Generation.model_validate({"max_sequence_length": 16}),
-        actors=Actors(num_gpus=0, num_cpus=1),
+        actors=Actors(num_gpus=0, num_cpus=1, exact=exact),
         audit_fraction=audit_fraction,
     )
 
@@ -97,6 +97,25 @@ def test_a_picture_depends_on_its_own_seed_not_on_its_batchmates() -> None:
     there, here = (row.pixels or b"" for row in (together[2], alone))
     # Kernels may round another way for another batch size: by one of 255 at most.
     assert max(abs(one - other) for one, other in zip(there, here, strict=True)) <= 1
+
+
+@pytest.mark.parametrize("cache", [{"method": "none"}, {"method": "adaptive", "tolerance": 0.5}])
+def test_exact_bytes_depend_on_no_other_row(cache: dict[str, Any]) -> None:
+    generate = actor(exact=True, cache=cache)
+    ids = ["1", "2", "3", "4", "5"]
+    alone = {row_id: rows_of(generate, sample(row_id, seed=int(row_id)))[0] for row_id in ids}
+    for order in (ids, ids[::-1], ids[2:], [*ids[3:], *ids[:2]]):
+        for row in rows_of(actor(exact=True, cache=cache), *(sample(row_id, seed=int(row_id)) for row_id in order)):
+            assert (row.pixels, row.computed_mask) == (alone[row.id].pixels, alone[row.id].computed_mask)
+            assert row.batch_size == 1
+
+
+def test_a_prompt_is_encoded_once(plain: Generate) -> None:
+    before = plain._texts.encoded
+    for _ in range(2):
+        rows_of(plain, *(sample(row_id, prompt=prompt) for row_id, prompt in zip("abcd", "xyyx", strict=True)))
+    # Two prompts, two encoders.
+    assert plain._texts.encoded - before == 4
 
 
 def test_audited_rows_come_with_their_uncached_twin() -> None:
