@@ -22,11 +22,11 @@ from jobs.paths import packaged
 ROWS = 7
 
 
-class FirstRowAgain(TorchDispatchMode):
+class FirstRowAgain(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Runs each operation again on the first of the rows, and counts which results differ."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.calls: Counter[str] = Counter()
         self.differing: Counter[str] = Counter()
         self.largest: defaultdict[str, float] = defaultdict(float)
