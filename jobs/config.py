@@ -109,6 +109,10 @@ class Media(Section):
         default=None, ge=0, le=63, description="of videos, lower is better and larger; 18 for h264, 24 for vp9 and av1"
     )
     fps: float | None = Field(default=None, gt=0, description="frames per second of a video; 24 if not given")
+    layout: Literal["files", "webdataset", "parquet"] = Field(
+        default="files",
+        description="a file each, or a shard per batch: WebDataset tar, Parquet with the bytes in it",
+    )
     embed_metadata: bool = Field(
         default=False, description="prompt and settings in the file: PNG text, EXIF UserComment, comment tag of a video"
     )

@@ -14,6 +14,7 @@ from jobs.audit import fidelity, kept
 from jobs.config import Media
 from jobs.errors import Failure, attempt
 from jobs.formats import FORMATS
+from jobs.layouts import File, store
 from jobs.media import Frames, comment_of, encode
 from jobs.paths import Output
 from jobs.rows import Made, Row, table, values
@@ -28,34 +29,32 @@ def encode_batch(batch: pa.Table, output: Output, media: Media, kept_share: floa
     """
     made = [Made(**row) for row in batch.to_pylist()]
     with ThreadPoolExecutor(max_workers=_THREADS) as threads:
-        return table(Row, threads.map(lambda row: _finish(row, output, media, kept_share), made))
+        files = list(threads.map(lambda row: _file(row, output, media, kept_share), made))
+        return table(Row, store(files, output, media, threads))
 
 
-def _finish(made: Made, output: Output, media: Media, kept_share: float) -> Row:
+def _file(made: Made, output: Output, media: Media, kept_share: float) -> File:
     row = Row(**values(made, Row))
     if made.pixels is None:
-        return row
-    finished = attempt(lambda: _store(row, made, output, media, kept_share))
-    return replace(row, error=finished.error) if isinstance(finished, Failure) else finished
+        return File(row=row)
+    file = attempt(lambda: _encoded(row, made, output, media, kept_share))
+    return File(row=replace(row, error=file.error)) if isinstance(file, Failure) else file
 
 
-def _store(row: Row, made: Made, output: Output, media: Media, kept_share: float) -> Row:
+def _encoded(row: Row, made: Made, output: Output, media: Media, kept_share: float) -> File:
     assert made.pixels is not None
     assert media.format is not None
     frames = _frames(made, made.pixels)
     if made.baseline_pixels:
         row = _compared(row, frames, _frames(made, made.baseline_pixels), output, media, kept_share)
     content = encode(frames, media, comment_of(row) if media.embed_metadata else None)
-    url = output.media(row.model, row.id, f".{media.format}")
-    storage.write(url, content)
-    return replace(
-        row,
-        uri=storage.public(url),
-        media_type=FORMATS[media.format].media_type,
-        fps=media.fps,
-        num_bytes=len(content),
-        sha256=hashlib.sha256(content).hexdigest(),
-    )
+    facts = {
+        "media_type": FORMATS[media.format].media_type,
+        "fps": media.fps,
+        "num_bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    return File(row=row, content=content, facts=facts)
 
 
 def _compared(row: Row, frames: Frames, baseline: Frames, output: Output, media: Media, kept_share: float) -> Row:

@@ -23,7 +23,8 @@ def settings(job: Job) -> dict[str, Any]:
     memory may ask for another one half-way.
     """
     flat: dict[str, Any] = {"seed": job.seed, "actors.exact": job.actors.exact}
-    flat.update({f"media.{name}": value for name, value in job.media.model_dump(mode="json").items()})
+    media = job.media.model_dump(mode="json", exclude={"layout"})
+    flat.update({f"media.{name}": value for name, value in media.items()})
     generation = job.generation.model_dump(mode="json", exclude={"samples"})
     flat.update({f"generation.{name}": value for name, value in generation.items()})
     for model in job.each_model:

@@ -26,7 +26,7 @@ _ASCII = b"ASCII\x00\x00\x00"
 def settled(media: Media, *, video: bool) -> Media:
     """The settings for one model, with nothing left open that its files heed."""
     name = media.format or (VIDEO if video else PICTURE)
-    fields: dict[str, Any] = {"format": name, "embed_metadata": media.embed_metadata}
+    fields: dict[str, Any] = {"format": name, "layout": media.layout, "embed_metadata": media.embed_metadata}
     for setting, default in FORMATS[name].defaults.items():
         given = getattr(media, setting)
         fields[setting] = default if given is None else given
@@ -64,10 +64,15 @@ def encode(frames: Frames, media: Media, comment: str | None = None) -> bytes:
     return to_video(frames, media, comment)
 
 
+def told(row: Row) -> dict[str, Any]:
+    """What is told of a row beside its media: everything that the pixels follow from, and nothing of the run."""
+    settings = {**values(row, Sample), "model": row.model, "cache": json.loads(row.cache)}
+    return {name: value for name, value in settings.items() if value is not None and name != "fingerprint"}
+
+
 def comment_of(row: Row) -> str:
-    """What an embedded comment tells: everything that the pixels follow from, as JSON in ASCII."""
-    told = {**values(row, Sample), "model": row.model, "cache": json.loads(row.cache)}
-    return json.dumps({name: value for name, value in told.items() if value is not None})
+    """What an embedded comment tells, as JSON in ASCII."""
+    return json.dumps(told(row))
 
 
 def _to_picture(picture: NDArray[np.uint8], media: Media, comment: str | None) -> bytes:

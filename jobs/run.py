@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from rich.console import Console
 
-from jobs import cluster, identity, lease, manifest, merge, metrics, preflight, signals, storage, tries
+from jobs import cluster, identity, layouts, lease, manifest, merge, metrics, preflight, signals, storage, tries
 from jobs.config import Job
 from jobs.errors import Failure, JobFailed, attempt
 from jobs.ids import contains
@@ -47,6 +47,7 @@ def _generate(ready: Checked, turn: Lease, console: Console, *, retry_failed: bo
     job, output = ready.job, Output(url=ready.job.output)
     identity.claim(job)
     merge.merge(output)
+    layouts.sweep(output)
     states = works(ready)
     check_edited(ready, states)
     pending = {work.model.name: to_do(work, retry_failed=retry_failed) for work in states}

@@ -10,8 +10,8 @@ from typing import Any
 
 from PIL import Image
 
-from jobs import storage
 from jobs.errors import Failure, attempt
+from jobs.layouts import load
 from jobs.paths import Output
 
 LONGEST_SIDE = 480
@@ -57,7 +57,7 @@ class Album:
         )
 
     def _read(self, row: Mapping[str, Any], column: str) -> tuple[bytes, str]:
-        content = storage.read(self._output.here(row[column])) or b""
+        content = load(row[column], self._output) or b""
         kind = str(row["media_type"])
         if kind not in ("video/mp4", "video/webm"):
             return shrunk(content), "image/webp"
