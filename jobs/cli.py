@@ -9,18 +9,25 @@ from jobs.commands.generate import generate
 from jobs.commands.history import history
 from jobs.commands.job_arguments import CONTEXT, JobCommand
 from jobs.commands.plan import plan
+from jobs.commands.prompts import prompts
 from jobs.commands.report import report
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
+BEFORE, RUN, AFTER = "Before a job", "A job", "After a job"
+
 
 @app.callback()
 def main() -> None:
-    """Generate pictures for many prompts with cached diffusion pipelines, on Ray."""
+    """Generate pictures and videos for many prompts with cached diffusion pipelines, on Ray.
+
+    `python -m jobs generate` alone runs the packaged demo. Every command explains itself: `python -m jobs report --help`.
+    """
 
 
-app.command(cls=JobCommand, context_settings=CONTEXT)(generate)
-app.command(cls=JobCommand, context_settings=CONTEXT)(check)
-app.command()(report)
-app.command()(history)
-app.command(cls=JobCommand, context_settings=CONTEXT)(plan)
+app.command(rich_help_panel=BEFORE)(prompts)
+app.command(rich_help_panel=BEFORE, cls=JobCommand, context_settings=CONTEXT)(check)
+app.command(rich_help_panel=BEFORE, cls=JobCommand, context_settings=CONTEXT)(plan)
+app.command(rich_help_panel=RUN, cls=JobCommand, context_settings=CONTEXT)(generate)
+app.command(rich_help_panel=AFTER)(report)
+app.command(rich_help_panel=AFTER)(history)
