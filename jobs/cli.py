@@ -21,7 +21,7 @@ BEFORE, RUN, AFTER = "Before a job", "A job", "After a job"
 def main() -> None:
     """Generate pictures and videos for many prompts with cached diffusion pipelines, on Ray.
 
-    `python -m jobs generate` alone runs the packaged demo. Every command explains itself: `python -m jobs report --help`.
+    `python -m jobs generate` alone runs the packaged demo. Every command takes `--help`.
     """
 
 
