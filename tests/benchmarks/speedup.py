@@ -1,7 +1,8 @@
 """`python -m tests.benchmarks.speedup`: does wall time follow the computed steps?
 
 Runs the demo FLUX with and without the cache in turn, same prompts and seeds, after one warm-up of each, and compares
-the median ratio of their times with the ideal, steps / computed steps.
+the median ratio of their times with the ideal, steps / computed steps. Each sample of the batch decides for itself; for
+comparison, what the ideal would be if the whole batch computed every step that any of its samples computes.
 """
 
 from __future__ import annotations
@@ -32,12 +33,18 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rel-l1-thresh", type=float, default=teacache.TeaCacheConfig().rel_l1_thresh)
+    parser.add_argument("--granularity", choices=["sample", "batch"], default="sample")
+    parser.add_argument("--tolerance", type=float, help="of AdaptiveConfig, in the place of TeaCacheConfig")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     pipe = load("flux")
     prompts = [scene.caption for scene in RECIPES["flux"]().dataset.held_out(options.batch_size, seed=5)]
     whole, denoiser = [], []
-    with teacache.enabled(pipe, teacache.TeaCacheConfig(rel_l1_thresh=options.rel_l1_thresh)) as cache:
+    config: teacache.TeaCacheConfig | teacache.AdaptiveConfig
+    config = teacache.TeaCacheConfig(rel_l1_thresh=options.rel_l1_thresh, granularity=options.granularity)
+    if options.tolerance is not None:
+        config = teacache.AdaptiveConfig(tolerance=options.tolerance, granularity=options.granularity)
+    with teacache.enabled(pipe, config) as cache:
         for pair in range(options.pairs + 1):
             with cache.paused():
                 uncached_seconds = timed_run(pipe, prompts, options.steps)
@@ -48,8 +55,13 @@ def main() -> None:
                 whole.append(uncached_seconds / cached_seconds)
                 denoiser.append(uncached.seconds / cached.seconds)
     ideal = cached.steps / cached.computed
-    print(f"batch {options.batch_size}, {options.threads} thread(s), rel_l1_thresh {options.rel_l1_thresh}")
-    print(f"steps {cached.steps}, computed {cached.computed}, ideal speed-up {ideal:.3f}")
+    any_computes = sum(any(samples) for call in cached.calls for samples in zip(*call.computed, strict=True))
+    together = cached.steps / options.batch_size / any_computes
+    print(
+        f"batch {options.batch_size}, {options.threads} thread(s), {type(config).__name__}, granularity {options.granularity}"
+    )
+    print(f"steps {cached.steps}, computed {cached.computed}, ideal speed-up {ideal:.3f}, "
+          f"{together:.3f} if the batch kept together")  # fmt: skip
     for name, ratios in (("denoiser", denoiser), ("pipeline call", whole)):
         median = statistics.median(ratios)
         print(f"{name}: {median:.3f} (median of {len(ratios)}; {min(ratios):.3f} to {max(ratios):.3f}), "
