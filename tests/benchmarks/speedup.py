@@ -57,9 +57,8 @@ def main() -> None:
     ideal = cached.steps / cached.computed
     any_computes = sum(any(samples) for call in cached.calls for samples in zip(*call.computed, strict=True))
     together = cached.steps / options.batch_size / any_computes
-    print(
-        f"batch {options.batch_size}, {options.threads} thread(s), {type(config).__name__}, granularity {options.granularity}"
-    )
+    method = f"{type(config).__name__}, granularity {options.granularity}"
+    print(f"batch {options.batch_size}, {options.threads} thread(s), {method}")
     print(f"steps {cached.steps}, computed {cached.computed}, ideal speed-up {ideal:.3f}, "
           f"{together:.3f} if the batch kept together")  # fmt: skip
     for name, ratios in (("denoiser", denoiser), ("pipeline call", whole)):
