@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from jobs.commands.calibrate import calibrate
 from jobs.commands.check import check
 from jobs.commands.generate import generate
 from jobs.commands.history import history
@@ -31,3 +32,8 @@ app.command(rich_help_panel=BEFORE, cls=JobCommand, context_settings=CONTEXT)(pl
 app.command(rich_help_panel=RUN, cls=JobCommand, context_settings=CONTEXT)(generate)
 app.command(rich_help_panel=AFTER)(report)
 app.command(rich_help_panel=AFTER)(history)
+app.command(cls=JobCommand, context_settings=CONTEXT)(generate)
+app.command(cls=JobCommand, context_settings=CONTEXT)(check)
+app.command(cls=JobCommand, context_settings=CONTEXT)(calibrate)
+app.command()(report)
+app.command()(history)

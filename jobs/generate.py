@@ -142,18 +142,12 @@ class Generate:
         return Run(pixels=pixels, num_frames=num_frames, faults=faults, seconds=seconds, stats=stats)
 
     def _arguments(self, group: Sequence[Sample]) -> dict[str, Any]:
-        first = group[0]
-        shared = {
-            "height": first.height,
-            "width": first.width,
-            "num_frames": first.num_frames,
-            "num_inference_steps": first.num_inference_steps,
-            "guidance_scale": first.guidance_scale,
-            "negative_prompt": None if first.negative_prompt is None else [sample.negative_prompt for sample in group],
-        }
+        shared = group[0].arguments
+        if "negative_prompt" in shared:
+            shared["negative_prompt"] = [sample.negative_prompt for sample in group]
         return {
             **self._extra,
-            **{name: value for name, value in shared.items() if value is not None},
+            **shared,
             "prompt": [sample.prompt for sample in group],
             # On the CPU, one each: the same noise for a row whatever its batch and device.
             "generator": [torch.Generator().manual_seed(sample.seed) for sample in group],

@@ -55,6 +55,13 @@ class Sample:
             self.negative_prompt is None,
         )
 
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of the pipeline call beside prompt and seed; what it does not take is left out."""
+        names = ("height", "width", "num_frames", "num_inference_steps", "guidance_scale", "negative_prompt")
+        found = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in found.items() if value is not None}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row(Sample):

@@ -11,7 +11,7 @@ prompts that are shared out over several machines: recordings are plain data, an
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -28,7 +28,7 @@ from teacache.fitting import Branches, Target, fit_polynomial
 from teacache.hooks import attach, detach
 from teacache.predictors import Extrapolation
 from teacache.recording import Recorder, Recording
-from teacache.registry import model_for
+from teacache.registry import MODELS, model_for
 from teacache.scheduling import find_schedules
 from teacache.session import Session
 
@@ -65,10 +65,13 @@ def calibrate(
     recordings = [
         recording
         for number, prompt in enumerate(prompts)
-        for recording in record(pipe, prompt, number=number, num_inference_steps=num_inference_steps, seed=seed, **call)
+        for recording in record(
+            pipe, prompt, number=number, num_inference_steps=num_inference_steps, seed=seed + number, **call
+        )
     ]
-    return fit(pipe, recordings, prompts, num_inference_steps=num_inference_steps, degree=degree, target=target,
-               intercept=intercept, skip_first=skip_first, branches=branches, held_out=held_out, **call)  # fmt: skip
+    conditions = conditions_of(pipe, prompts, num_inference_steps=num_inference_steps, **call)
+    return fit(recordings, conditions, degree=degree, target=target, intercept=intercept, skip_first=skip_first,
+               branches=branches, held_out=held_out)  # fmt: skip
 
 
 def record(pipe: DiffusionPipeline, prompt: str, *, number: int = 0, num_inference_steps: int = 28, seed: int = 0,
@@ -76,7 +79,7 @@ def record(pipe: DiffusionPipeline, prompt: str, *, number: int = 0, num_inferen
     """Run one prompt uncached and keep what a calibration needs: one recording per denoiser and guidance branch.
 
     Args:
-        number: of the prompt in the whole list; it runs with seed + number.
+        number: of the prompt in the whole list.
 
     Raises:
         UnsupportedModelError: teacache does not know the model.
@@ -94,44 +97,16 @@ def record(pipe: DiffusionPipeline, prompt: str, *, number: int = 0, num_inferen
             method = Method(policy=policy, predictor=lambda: Extrapolation(0), granularity="batch")
             attach(denoiser, model, Session(model.transformer, progress, method))
             stack.callback(detach, denoiser)
-        generator = torch.Generator("cpu").manual_seed(seed + number)
+        generator = torch.Generator("cpu").manual_seed(seed)
         pipe(prompt, num_inference_steps=num_inference_steps, generator=generator, output_type="latent", **call)
     return [recorder.recording(prompt=number, denoiser=name, branch=str(branch))
             for (name, branch), recorder in recorders.items() if recorder.changes]  # fmt: skip
 
 
-def fit(pipe: DiffusionPipeline, recordings: Sequence[Recording], prompts: Sequence[str], *, num_inference_steps: int,
-        degree: int = 4, target: Target = "output", intercept: bool = True, skip_first: int = 0,
-        branches: Branches = "all", held_out: float = 0.25, **call: Any) -> Calibration:  # fmt: skip
-    """The calibration that the recordings of all prompts give; arguments as those of `calibrate`.
-
-    Raises:
-        ValueError: too few prompts or steps for the degree.
-    """
-    first_held_out = max(1, round(len(prompts) * (1 - held_out)))
-    fitted = [recording for recording in recordings if recording.prompt < first_held_out]
-    judging = [recording for recording in recordings if recording.prompt >= first_held_out]
-    denoisers = named_denoisers(pipe)
-    model = model_for(next(iter(denoisers.values())))
-
-    def of(name: str, all_of_them: Sequence[Recording]) -> list[Recording]:
-        return [recording for recording in all_of_them if recording.denoiser == name]
-
-    return Calibration(
-        conditions=_conditions(pipe, prompts, num_inference_steps, call),
-        indicator=model.indicator,
-        polynomials={
-            name: fit_polynomial(of(name, fitted), of(name, judging), degree=degree, target=target,
-                                 intercept=intercept, skip_first=skip_first, branches=branches)
-            for name in denoisers
-        },
-        schedules={name: find_schedules(of(name, fitted)) for name in denoisers},
-    )  # fmt: skip
-
-
-def _conditions(
-    pipe: DiffusionPipeline, prompts: Sequence[str], num_inference_steps: int, call: Mapping[str, Any]
+def conditions_of(
+    pipe: DiffusionPipeline, prompts: Sequence[str], *, num_inference_steps: int, **call: Any
 ) -> Conditions:
+    """What a calibration is measured with; asked after a run, when the scheduler knows its timesteps."""
     scheduler = pipe.scheduler
     sigmas = getattr(scheduler, "sigmas", None)
     denoisers = named_denoisers(pipe)
@@ -147,3 +122,30 @@ def _conditions(
         dtype=str(next(iter(denoisers.values())).dtype).removeprefix("torch."),
         versions={"torch": torch.__version__, "diffusers": diffusers.__version__},
     )
+
+
+def fit(recordings: Sequence[Recording], conditions: Conditions, *, degree: int = 4, target: Target = "output",
+        intercept: bool = True, skip_first: int = 0, branches: Branches = "all",
+        held_out: float = 0.25) -> Calibration:  # fmt: skip
+    """The calibration that the recordings of all prompts give; arguments as those of `calibrate`.
+
+    Raises:
+        ValueError: too few prompts or steps for the degree.
+    """
+    first_held_out = max(1, round(conditions.prompts * (1 - held_out)))
+    fitted = [recording for recording in recordings if recording.prompt < first_held_out]
+    judging = [recording for recording in recordings if recording.prompt >= first_held_out]
+
+    def of(name: str, all_of_them: Sequence[Recording]) -> list[Recording]:
+        return [recording for recording in all_of_them if recording.denoiser == name]
+
+    return Calibration(
+        conditions=conditions,
+        indicator=MODELS[next(iter(conditions.denoisers.values()))["class"]].indicator,
+        polynomials={
+            name: fit_polynomial(of(name, fitted), of(name, judging), degree=degree, target=target,
+                                 intercept=intercept, skip_first=skip_first, branches=branches)
+            for name in conditions.denoisers
+        },
+        schedules={name: find_schedules(of(name, fitted)) for name in conditions.denoisers},
+    )  # fmt: skip

@@ -36,6 +36,11 @@ class Conditions:
     dtype: str
     versions: Mapping[str, str]
 
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Conditions:
+        """From what `dataclasses.asdict` made, also after a way through JSON, which is exact."""
+        return cls(**{**data, "timesteps": tuple(data["timesteps"]), "sigmas": tuple(data["sigmas"])})
+
     def difference(self, checkpoint: Checkpoint) -> str:
         """The first thing in which a checkpoint differs from what was measured; "" where none does."""
         known = self.denoisers.get(checkpoint.attribute)
@@ -107,8 +112,6 @@ class Calibration:
 
     @classmethod
     def _from_dict(cls, stored: Mapping[str, Any]) -> Calibration:
-        conditions = dict(stored["conditions"])
-        conditions.update({name: tuple(conditions[name]) for name in ("timesteps", "sigmas")})
         polynomials = {}
         for name, fit in stored["polynomials"].items():
             lists = {key: tuple(map(float, fit[key])) for key in ("coefficients", "fitted_range")}
@@ -119,7 +122,7 @@ class Calibration:
             for name, each_list in stored["schedules"].items()
         }
         return cls(
-            conditions=Conditions(**conditions),
+            conditions=Conditions.from_dict(stored["conditions"]),
             indicator=stored["indicator"],
             polynomials=polynomials,
             schedules=schedules,

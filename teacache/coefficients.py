@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 from teacache.calibration import CALIBRATION_FILE, Calibration
 from teacache.checkpoint import Checkpoint
@@ -23,7 +24,7 @@ def find_recipe(config: TeaCacheConfig, checkpoint: Checkpoint) -> Recipe:
         return Recipe(coefficients=config.coefficients, fitted_range=config.fitted_range)
     if config.published is not None:
         return _recipe_of(_by_name(config.published, checkpoint))
-    calibration = find_calibration(checkpoint)
+    calibration = find_calibration(checkpoint, config.calibration)
     if calibration is not None:
         fit = calibration.polynomial(checkpoint.attribute)
         return Recipe(coefficients=fit.coefficients, fitted_range=fit.fitted_range, indicator=calibration.indicator)
@@ -38,21 +39,21 @@ def find_recipe(config: TeaCacheConfig, checkpoint: Checkpoint) -> Recipe:
     return _recipe_of(found)
 
 
-def find_calibration(checkpoint: Checkpoint) -> Calibration | None:
-    """The calibration beside a checkpoint's weights, if there is one.
+def find_calibration(checkpoint: Checkpoint, given: str | None = None) -> Calibration | None:
+    """The calibration that was given, or else that beside a checkpoint's weights, if there is one.
 
     Raises:
-        CoefficientsError: it is broken, or of something else.
+        CoefficientsError: it is broken, or of something else; or the given one is not there.
     """
-    for folder in checkpoint.folders:
-        file = folder / CALIBRATION_FILE
-        if file.is_file():
-            calibration = Calibration.load(file)
-            difference = calibration.conditions.difference(checkpoint)
-            if difference:
-                raise CoefficientsError(f"{file} does not apply: {difference}; calibrate again")
-            return calibration
-    return None
+    beside = (folder / CALIBRATION_FILE for folder in checkpoint.folders)
+    file = Path(given) if given is not None else next((file for file in beside if file.is_file()), None)
+    if file is None:
+        return None
+    calibration = Calibration.load(file)
+    difference = calibration.conditions.difference(checkpoint)
+    if difference:
+        raise CoefficientsError(f"{file} does not apply: {difference}; calibrate again")
+    return calibration
 
 
 def _matches(entry: Published, checkpoint: Checkpoint) -> bool:

@@ -81,6 +81,8 @@ class TeaCacheConfig(RunConfig):
     """A polynomial of one's own instead, highest degree first as in `numpy.poly1d`."""
     fitted_range: tuple[float, float] | None = None
     """The changes that `coefficients` were fitted on; others are clamped into it. None: not known, no clamping."""
+    calibration: str | None = None
+    """A calibration's file or folder; None: that beside the weights, if there is one."""
     order: int = 0
     """What stands in for the blocks: 0 the last residual, as published; 1 the line through the last two, which on
     the demo FLUX was better by about 10 dB at the same decisions (`python -m tests.benchmarks.fidelity`)."""
@@ -108,6 +110,8 @@ class TeaCacheConfig(RunConfig):
             raise ValueError("fitted_range goes with coefficients; without them the model's own range is used")
         if self.published is not None and self.coefficients is not None:
             raise ValueError("give published or coefficients, not both")
+        if self.calibration is not None and (self.published is not None or self.coefficients is not None):
+            raise ValueError("give calibration, published or coefficients, one of them")
         if self.order not in (0, 1):
             raise ValueError(f"order must be 0 or 1, got {self.order!r}")
         if self.max_consecutive_skips < 1:
@@ -157,7 +161,9 @@ class ScheduleConfig(RunConfig):
     steps: tuple[int, ...] = ()
     """The computed steps. 0 belongs to them, and usually the last one."""
     computed: int | None = None
-    """Instead of a list: how many steps to compute. Which ones, the calibration beside the weights says."""
+    """Instead of a list: how many steps to compute. Which ones, a calibration says."""
+    calibration: str | None = None
+    """Its file or folder; None: that beside the weights."""
     order: int = 1
 
     def __post_init__(self) -> None:
@@ -165,6 +171,8 @@ class ScheduleConfig(RunConfig):
         object.__setattr__(self, "steps", tuple(int(step) for step in self.steps))
         if (self.computed is None) == (not self.steps):
             raise ValueError("give steps, or computed and a calibration beside the weights")
+        if self.calibration is not None and self.computed is None:
+            raise ValueError("calibration goes with computed; a list of steps needs none")
         if self.computed is not None and self.computed < 2:
             raise ValueError(f"computed must be >= 2, got {self.computed!r}")
         if self.steps and (self.steps[0] != 0 or list(self.steps) != sorted(set(self.steps))):

@@ -50,7 +50,7 @@ def _policy(
 
 def _calibrated(config: ScheduleConfig, computed: int, checkpoint: Checkpoint) -> ScheduleConfig:
     """The config with the calibrated steps in it."""
-    calibration = find_calibration(checkpoint)
+    calibration = find_calibration(checkpoint, config.calibration)
     if calibration is None:
         raise CoefficientsError(
             "no calibration with schedules lies beside the model. Make one: "
@@ -58,7 +58,8 @@ def _calibrated(config: ScheduleConfig, computed: int, checkpoint: Checkpoint) -
             "python -m jobs calibrate job.yaml; or give ScheduleConfig(steps=...)"
         )
     steps = calibration.schedule(computed, checkpoint.attribute).steps
-    return replace(config, steps=steps, computed=None, num_inference_steps=calibration.conditions.num_inference_steps)
+    total = calibration.conditions.num_inference_steps
+    return replace(config, steps=steps, computed=None, calibration=None, num_inference_steps=total)
 
 
 def _schedule(config: ScheduleConfig, total: int | None) -> Schedule:

@@ -10,8 +10,9 @@ the stack's output and the indicator of two steps, 6 x 24 MiB in bfloat16.)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -48,6 +49,12 @@ class Recording:
     @property
     def steps(self) -> int:
         return len(self.norms)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Recording:
+        """From what `dataclasses.asdict` made, also after a way through JSON, which is exact."""
+        lists = {name: tuple(value) for name, value in data.items() if isinstance(value, list | tuple)}
+        return cls(**{**data, **lists, "products": tuple(map(tuple, data["products"]))})
 
 
 class Recorder:
