@@ -9,7 +9,8 @@ import pytest
 import torch
 
 import teacache
-from teacache.coefficients import Checkpoint, find_recipe
+from teacache.checkpoint import Checkpoint
+from teacache.coefficients import find_recipe
 from teacache.published import PUBLISHED
 from tests.teacache.test_models import steps_computed
 from tests.teacache.tiny import TINY
