@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+from dataclasses import fields
 
 import teacache
 from jobs.audit import fidelity
@@ -15,7 +16,26 @@ from jobs.demo.dataset import Pixels
 from jobs.demo.models import RECIPES, load
 from jobs.demo.score import generate
 
-THRESHOLDS = (0.1, 0.15, 0.2, 0.3, 0.4)
+CONFIGS: tuple[teacache.TeaCacheConfig | teacache.AdaptiveConfig | teacache.ScheduleConfig, ...] = (
+    *(
+        teacache.TeaCacheConfig(rel_l1_thresh=threshold, order=order)
+        for order in (0, 1)
+        for threshold in (0.1, 0.15, 0.2, 0.3, 0.4)
+    ),
+    *(teacache.AdaptiveConfig(tolerance=tolerance) for tolerance in (0.05, 0.1, 0.2, 0.4)),
+    *(teacache.ScheduleConfig(computed=computed) for computed in (14, 9, 7, 6, 5)),
+)
+
+
+STEPS = 28
+"""As the demo's calibration was measured with."""
+
+
+def named(config: teacache.TeaCacheConfig | teacache.AdaptiveConfig | teacache.ScheduleConfig) -> str:
+    """The config's class and what differs from its defaults."""
+    given = {field.name: getattr(config, field.name) for field in fields(config)}
+    differing = [f"{field.name}={given[field.name]}" for field in fields(config) if given[field.name] != field.default]
+    return f"{type(config).__name__}({', '.join(differing)})"
 
 
 def psnr(pictures: list[Pixels], references: list[Pixels]) -> float:
@@ -26,22 +46,19 @@ def psnr(pictures: list[Pixels], references: list[Pixels]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, default=32)
-    parser.add_argument("--steps", type=int, default=28)
     options = parser.parse_args()
     pipe, recipe = load("flux"), RECIPES["flux"]()
     scenes = recipe.dataset.held_out(options.samples, seed=11)
-    uncached = generate(pipe, recipe, scenes, steps=options.steps)
+    uncached = generate(pipe, recipe, scenes, steps=STEPS)
     rows = []
-    for steps in (options.steps // 2, options.steps // 3, options.steps // 4):
+    for steps in (14, 9, 7, 6, 5):
         found = psnr(generate(pipe, recipe, scenes, steps=steps), uncached)
-        rows.append((f"{steps} steps, no cache", options.steps / steps, found))
-    for order in (0, 1):
-        for threshold in THRESHOLDS:
-            with teacache.enabled(pipe, teacache.TeaCacheConfig(rel_l1_thresh=threshold, order=order)) as cache:
-                found = psnr(generate(pipe, recipe, scenes, steps=options.steps), uncached)
-            name = f"TeaCacheConfig(rel_l1_thresh={threshold}, order={order})"
-            rows.append((name, cache.stats.steps / cache.stats.computed, found))
-    print(f"{options.samples} samples, {options.steps} steps\n\n| method | compute | PSNR dB |\n|---|---|---|")
+        rows.append((f"{steps} steps, no cache", STEPS / steps, found))
+    for config in CONFIGS:
+        with teacache.enabled(pipe, config) as cache:
+            found = psnr(generate(pipe, recipe, scenes, steps=STEPS), uncached)
+        rows.append((named(config), cache.stats.steps / cache.stats.computed, found))
+    print(f"{options.samples} samples, {STEPS} steps\n\n| method | compute | PSNR dB |\n|---|---|---|")
     for name, compute, found in rows:
         print(f"| {name} | {compute:.2f}x | {found:.1f} |")
 
