@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ import teacache
 from teacache.checkpoint import Checkpoint
 from teacache.coefficients import find_recipe
 from teacache.published import PUBLISHED
-from tests.teacache.test_models import steps_computed
+from teacache.registry import MODELS
+from tests.teacache.test_models import EXTREME, steps_computed
 from tests.teacache.tiny import TINY
 
 _COGVIDEOX_5B = {"num_layers": 42, "num_attention_heads": 48, "patch_size_t": None, "in_channels": 16}
@@ -108,3 +110,63 @@ def test_lumina2_by_time_embedding_decides_alike_for_every_prompt() -> None:
             tiny.generate(pipe, seeds=(1, 2))
         distances.append(cache.stats.calls[0].distances)
     assert [len(set(samples)) for samples in distances] == [1, 2]
+
+
+def test_the_published_residual_ends_after_the_last_norm_of_two_models() -> None:
+    for name in ("MochiTransformer3DModel", "LTXVideoTransformer3DModel"):
+        assert MODELS[name].published_exit == "proj_out"
+
+
+ATTENTION_INPUT = {
+    "FluxPipeline": "transformer_blocks.0.attn",
+    "LTXPipeline": "transformer_blocks.0.attn1",
+    "Lumina2Pipeline": "layers.0.attn",
+    "LuminaPipeline": "layers.0.attn1",
+    "MochiPipeline": "transformer_blocks.0.attn1",
+    "StableDiffusion3Pipeline": "transformer_blocks.0.attn",
+    "ZImagePipeline": "layers.0.attention",
+}
+"""Where the modulated input goes: what the first block's attention takes in."""
+EMBEDDING = {
+    "CogVideoXPipeline": "time_embedding",
+    "ConsisIDPipeline": "time_embedding",
+    "HiDreamImagePipeline": "t_embedder",
+}
+"""Whose output the indicator is."""
+
+
+@pytest.mark.parametrize("name", [*ATTENTION_INPUT, *EMBEDDING])
+def test_the_indicator_is_the_published_one(name: str) -> None:
+    """Distances are those of a tensor that is seen inside the model, without teacache."""
+    tiny = TINY[name]
+    pipe = tiny.make()
+    seen: list[torch.Tensor] = []
+
+    def see_input(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        seen.append(args[0] if args else kwargs["hidden_states"])
+
+    def see_output(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        seen.append(output)
+
+    path, see = (ATTENTION_INPUT[name], see_input) if name in ATTENTION_INPUT else (EMBEDDING[name], see_output)
+    pipe.transformer.get_submodule(path).register_forward_hook(see, with_kwargs=True)
+    with teacache.enabled(pipe, teacache.TeaCacheConfig(rel_l1_thresh=0, coefficients=(1.0, 0.0))) as cache:
+        tiny.generate(pipe, steps=6)
+    changes = [float((new - old).abs().mean() / old.abs().mean()) for old, new in pairwise(seen)]
+    assert len(seen) == 6
+    assert list(cache.stats.calls[0].distances[0][1:-1]) == pytest.approx(changes[:-1], rel=1e-4)
+
+
+def test_consisid_does_not_look_at_the_face_on_skipped_steps() -> None:
+    tiny = TINY["ConsisIDPipeline"]
+    pipe = tiny.make()
+    looks = 0
+
+    def look(module: Any, args: Any) -> None:
+        nonlocal looks
+        looks += 1
+
+    pipe.transformer.perceiver_cross_attention[1].to_q.register_forward_pre_hook(look)
+    with teacache.enabled(pipe, EXTREME) as cache:
+        tiny.generate(pipe, steps=9)
+    assert looks == cache.stats.computed == 3
