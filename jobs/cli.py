@@ -12,6 +12,7 @@ from jobs.commands.job_arguments import CONTEXT, JobCommand
 from jobs.commands.plan import plan
 from jobs.commands.prompts import prompts
 from jobs.commands.report import report
+from jobs.commands.show import show
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -33,3 +34,4 @@ app.command(rich_help_panel=BEFORE, cls=JobCommand, context_settings=CONTEXT)(ca
 app.command(rich_help_panel=RUN, cls=JobCommand, context_settings=CONTEXT)(generate)
 app.command(rich_help_panel=AFTER)(report)
 app.command(rich_help_panel=AFTER)(history)
+app.command(rich_help_panel=AFTER)(show)

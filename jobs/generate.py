@@ -177,7 +177,7 @@ class Generate:
             **values(sample, Sample),
             **self._columns,
             batch_size=len(group),
-            batch=_call_id(group),
+            batch=call_id(group),
             created_at=datetime.now(timezone.utc),
             **results,
         )
@@ -206,7 +206,7 @@ def _versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in ("diffusers", "teacache", "torch") if name in installed}
 
 
-def _call_id(group: Sequence[Sample]) -> str:
+def call_id(group: Sequence[Sample]) -> str:
     return hashlib.sha256("\n".join(sample.id for sample in group).encode()).hexdigest()[:16]
 
 
