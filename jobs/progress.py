@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
+from rich.table import Column
+from rich.text import Text
 
 from jobs.rows import Written
 
@@ -60,8 +62,8 @@ class Tally:
         if self.steps:
             notes.append(f"{1 - self.computed / self.steps:.0%} of steps skipped")
         if self.rows_per_second:
-            left = timedelta(seconds=round((total - self.rows) / self.rows_per_second))
-            notes.append(f"{left} left" if self.rows < total else f"{timedelta(seconds=round(self.seconds))} in all")
+            left = _time((total - self.rows) / self.rows_per_second)
+            notes.append(f"{left} left" if self.rows < total else f"{_time(self.seconds)} in all")
         return ", ".join(notes)
 
 
@@ -80,13 +82,68 @@ def _tallies(batches: Iterable[Written]) -> Iterable[Tally]:
 
 
 def _bar(tallies: Iterable[Tally], model: str, total: int, console: Console) -> Tally:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
+    """One line that stays when the model is done, so that several models stand below each other."""
     last = Tally()
-    with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
-        task = progress.add_task(model, total=total, note="starting")
+    with Progress(*_columns(), console=console, expand=True) as progress:
+        task = progress.add_task(model, total=total, tally=last, begun=time.monotonic())
         for last in tallies:
-            progress.update(task, completed=last.rows, note=last.note(total))
+            progress.update(task, completed=last.rows, tally=last)
     return last
+
+
+def _columns() -> list[ProgressColumn]:
+    bar = BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=8))
+    return [
+        SpinnerColumn(finished_text="[green]\u2713[/]"),
+        TextColumn("{task.description}", markup=False, style="bold"),
+        bar,
+        *(_Figure(figure) for figure in (_rows, _rate, _skipped, _failures, _clock)),
+    ]
+
+
+class _Figure(ProgressColumn):
+    """One figure, drawn anew ten times a second: a batch can take minutes, and the clock must not stand still."""
+
+    def __init__(self, figure: Callable[[Task], Text]) -> None:
+        self._figure = figure
+        super().__init__(Column(no_wrap=True, justify="right"))
+
+    def render(self, task: Task) -> Text:
+        return self._figure(task)
+
+
+def _rows(task: Task) -> Text:
+    return Text(f"{task.completed:,.0f}/{task.total:,.0f}")
+
+
+def _rate(task: Task) -> Text:
+    rate = task.fields["tally"].rows_per_second
+    return Text(f"{rate:.3g} rows/s" if rate else "", style="cyan")
+
+
+def _skipped(task: Task) -> Text:
+    tally = task.fields["tally"]
+    return Text(f"{1 - tally.computed / tally.steps:.0%} skipped" if tally.steps else "", style="green")
+
+
+def _failures(task: Task) -> Text:
+    failed = task.fields["tally"].failed
+    return Text(f"{failed:,} failed", style="bold red" if failed else "dim")
+
+
+def _clock(task: Task) -> Text:
+    """Time left, by the rate so far; time taken where that is not known, or all is done."""
+    tally, elapsed = task.fields["tally"], time.monotonic() - task.fields["begun"]
+    if task.finished:
+        return Text(_time(tally.seconds))
+    if not tally.rows_per_second:
+        return Text(f"starting {_time(elapsed)}" if not tally.rows else _time(elapsed), style="dim")
+    ends = tally.seconds + (task.total - tally.rows) / tally.rows_per_second
+    return Text(f"{_time(max(0.0, ends - elapsed))} left")
+
+
+def _time(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))
 
 
 def _lines(tallies: Iterable[Tally], model: str, total: int, console: Console) -> Tally:

@@ -50,9 +50,9 @@ def still(content: bytes, media_type: str) -> bytes:
     import av
 
     with av.open(io.BytesIO(content), "r") as video:
-        frame = next(video.decode(video=0)).to_image()
+        frame = next(video.decode(video=0)).to_ndarray(format="rgb24")
     buffer = io.BytesIO()
-    frame.save(buffer, "PNG")
+    Image.fromarray(frame).save(buffer, "PNG")
     return buffer.getvalue()
 
 

@@ -1,8 +1,12 @@
 import io
+import re
+from collections.abc import Iterable
 
+import pytest
 from rich.console import Console
+from rich.progress import Task, TaskID
 
-from jobs.progress import Tally, follow
+from jobs.progress import Tally, _clock, follow
 from jobs.rows import Written
 
 
@@ -35,12 +39,35 @@ def test_a_log_gets_plain_lines_the_last_one_for_sure() -> None:
     assert "\x1b" not in log.getvalue()
 
 
-def test_a_terminal_gets_a_bar() -> None:
+def drawn(batches: Iterable[Written], total: int, width: int) -> list[str]:
+    """What a terminal of that width shows at the end, line by line, for two models one after the other."""
     screen = io.StringIO()
-    console = Console(file=screen, force_terminal=True, width=120)
-    follow(iter([written(2), written(1)]), "flux", 3, console)
-    assert "3/3" in screen.getvalue()
-    assert "0 failed" in screen.getvalue()
+    console = Console(file=screen, force_terminal=True, width=width, color_system=None, legacy_windows=False)
+    for model in ("flux[dev]", "mochi"):
+        follow(batches, model, total, console)
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "\r", screen.getvalue())
+    return [line.rpartition("\r")[2].rstrip() for line in text.split("\n") if "mochi" in line or "flux" in line]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_terminal_gets_a_line_per_model_with_all_figures(width: int) -> None:
+    lines = drawn([written(2), written(1, 1)], 4, width)
+    for line, model in ((lines[0], "flux[dev]"), (lines[-1], "mochi")):
+        assert len(line) <= width
+        for figure in (model, "4/4", "rows/s", "50% skipped", "1 failed", "0:00:00"):
+            assert figure in line
+
+
+def test_the_clock_counts_down_between_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    tally = Tally().add(written(4), 11.0).add(written(4), 21.0)
+    task = Task(TaskID(0), "flux", 16, 8, _get_time=lambda: 0.0, fields={"tally": tally, "begun": 100.0})
+    # 4 rows in the 11 seconds since the first batch left its actor: 8 more take 22.
+    for now, shown in ((121.0, "0:00:22 left"), (131.0, "0:00:12 left"), (999.0, "0:00:00 left")):
+        monkeypatch.setattr("jobs.progress.time.monotonic", lambda now=now: now)
+        assert _clock(task).plain == shown
+    task.fields["tally"] = Tally()
+    monkeypatch.setattr("jobs.progress.time.monotonic", lambda: 165.0)
+    assert _clock(task).plain == "starting 0:01:05"
 
 
 def test_nothing_to_follow_is_nothing() -> None:
