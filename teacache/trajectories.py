@@ -93,7 +93,7 @@ class TimestepProgress:
         self._total: int | None = None
 
     def place(self, timestep: Callable[[], Any], *, repeats: bool) -> Place:
-        value = float(self._current()) if self._current is not None else _first_value(timestep())
+        value = float(self._current()) if self._current is not None else _value(timestep())
         before = self._value
         moves = before is None or value != before
         over = self._total is not None and self._step >= self._total - 1 and (moves or self._total == 1)
@@ -149,7 +149,7 @@ class PipelineProgress:
         self._index = index
         if moves:
             self._timestep = timestep()
-        elif repeats and _first_value(timestep()) != _first_value(self._timestep):
+        elif repeats and _value(timestep()) != _value(self._timestep):
             self._foreign = True
             return self._by_value.place(timestep, repeats=repeats)
         return Place(starts=starts, moves=moves, step=index, total=len(scheduler.timesteps))
@@ -177,5 +177,6 @@ class PipelineProgress:
         return () if self._foreign else sensitivities(self._scheduler_of())
 
 
-def _first_value(timestep: Any) -> float:
-    return float(timestep.flatten()[0].item()) if isinstance(timestep, torch.Tensor) else float(timestep)
+def _value(timestep: Any) -> float:
+    """One number for a timestep: the mean, as some models have one per token, zero where a picture is given."""
+    return float(timestep.double().mean().item()) if isinstance(timestep, torch.Tensor) else float(timestep)

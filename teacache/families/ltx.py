@@ -27,7 +27,7 @@ MODELS = (
         published_exit="proj_out",
         shared=(),
         guidance="batch",
-        pipelines=("LTXPipeline",),
+        pipelines=("LTXPipeline", "LTXImageToVideoPipeline"),
     ),
 )
 
