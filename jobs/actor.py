@@ -15,12 +15,14 @@ from typing import Any
 
 import pyarrow as pa
 
+from jobs import storage_options
 from jobs.batches import ending, packed, unpacked
 from jobs.config import Actors, Generation, Model
 from jobs.errors import JobFailed, describe
 from jobs.lease import Glance
 from jobs.paths import Output
 from jobs.rows import Made, Sample, table, values
+from jobs.storage_options import StorageOptions
 
 _TO_HAND_OVER = 1.0
 """Seconds that a leaving actor gives Ray to take its last batch."""
@@ -40,6 +42,7 @@ class Setup:
     actors: Actors
     audit_fraction: float
     output: Output
+    storage_options: StorageOptions
     lease: str
     """Whose turn it is to write."""
     run: str
@@ -57,6 +60,7 @@ class Actor:
     def __init__(self, setup: Setup, finish: Callable[[pa.Table], object]) -> None:
         from jobs.generate import Generate
 
+        storage_options.use(setup.storage_options)
         self._setup, self._finish = setup, finish
         self._glance = Glance(setup.output, setup.lease)
         self._busy = self._leaving = False

@@ -8,9 +8,11 @@ import re
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, model_validator
 
 from jobs.formats import CODECS, FORMATS, VIDEO
+from jobs.storage_options import StorageOptions
+from jobs.storage_options import check as check_storage_options
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 Text = Annotated[str, StringConstraints(min_length=1)]
@@ -51,6 +53,16 @@ class Cache(BaseModel):
         return json.dumps({"method": self.method, **settings}, sort_keys=True)
 
 
+class Lora(Section):
+    """Weights that adapt a model, in safetensors."""
+
+    weights: Text = Field(description="hub id, folder or .safetensors file")
+    weight_name: str | None = Field(default=None, description="file, where there are several")
+    revision: str | None = Field(default=None, description="branch, tag or commit on the hub")
+    scale: float = Field(default=1.0, description="how strongly it counts")
+    fuse: bool = Field(default=False, description="add it to the model's weights: faster, rounded to their dtype")
+
+
 class Model(Section):
     """Which diffusers pipeline makes the pictures, and how it is loaded."""
 
@@ -64,6 +76,19 @@ class Model(Section):
     variant: str | None = Field(default=None, description="weights variant, such as fp16")
     trust_remote_code: bool = Field(default=False, description="run Python code that comes with the model")
     cache: Cache = Field(default_factory=lambda: Cache(), description="method, then that method's own fields")
+    lora: tuple[Lora, ...] = Field(default=(), description="a list of {weights, weight_name, revision, scale, fuse}")
+    offload: Literal["model", "sequential", "group"] | None = Field(
+        default=None,
+        description="keep weights off the GPU: by whole models, by layers, or by layers ahead of their use",
+    )
+    device_map: Literal["balanced"] | None = Field(default=None, description="balanced: over all GPUs of the actor")
+    actors: dict[str, Any] = Field(default_factory=dict, description="what differs from the job's actors")
+
+    @model_validator(mode="after")
+    def _is_in_one_place(self) -> Model:
+        if self.offload and self.device_map:
+            raise ValueError("offload and device_map exclude each other; leave one out")
+        return self
 
 
 class Generation(BaseModel):
@@ -184,6 +209,10 @@ class Job(Section):
     prompts: Text = Field(description="Parquet file, folder of shards or glob; any fsspec URL")
     skip_unreadable_shards: bool = Field(default=False, description="go on without shards that can't be read")
     output: Text = Field(description="folder; any fsspec URL")
+    storage_options: StorageOptions = Field(
+        default_factory=dict,
+        description="by protocol, for fsspec, such as s3.endpoint_url; credentials come from the environment only",
+    )
     model: Model | None = Field(default=None, description="the one model, or use models")
     models: tuple[Model, ...] = Field(default=(), description="a list of models, each run on all prompts")
     seed: int = Field(default=0, description="each row's own seed derives from it and the row id")
@@ -203,6 +232,22 @@ class Job(Section):
         if len(set(names)) < len(names):
             raise ValueError(f"models need names of their own, got {', '.join(names)}; set models[].name")
         return self
+
+    @model_validator(mode="after")
+    def _has_actors(self) -> Job:
+        for model in self.each_model:
+            self.actors_of(model)
+        check_storage_options(self.storage_options)
+        return self
+
+    def actors_of(self, model: Model) -> Actors:
+        """The job's actors with what the model wants otherwise. Raises ValueError for what no actor takes."""
+        try:
+            return Actors.model_validate({**self.actors.model_dump(), **model.actors})
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"])
+            raise ValueError(f"actors.{place} of model {model.name}: {first['msg']}, got {first['input']!r}") from None
 
     @property
     def each_model(self) -> tuple[Model, ...]:

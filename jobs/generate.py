@@ -19,11 +19,10 @@ import ray
 import torch
 
 import teacache
-from jobs import metrics
+from jobs import loading, metrics
 from jobs.audit import audited, uncached_first
 from jobs.config import Actors, Generation, Model
 from jobs.errors import Failure, JobFailed, attempt
-from jobs.models import load
 from jobs.pixels import Pixels, check_size, pixels_of
 from jobs.rows import Made, Sample, table, values
 from jobs.runs import Tags
@@ -57,7 +56,7 @@ class Generate:
         self._tags = Tags(run=run, model=model.name)
         metrics.count_restart(self._tags)
         with metrics.timed("load", self._tags):
-            loaded = attempt(lambda: _load(model, "cuda" if actors.num_gpus else "cpu"))
+            loaded = attempt(lambda: loading.load(model, "cuda" if actors.num_gpus else "cpu"))
         if isinstance(loaded, Failure):
             raise JobFailed(f"can't be loaded: {loaded.error}")
         self._pipeline, self._cache = loaded
@@ -188,11 +187,6 @@ def alike(samples: Sequence[Sample]) -> Iterator[list[Sample]]:
     ordered = sorted(samples, key=lambda sample: repr(sample.call))
     for _, group in groupby(ordered, key=lambda sample: sample.call):
         yield list(group)
-
-
-def _load(model: Model, device: str) -> tuple[Any, teacache.Cache]:
-    pipeline = load(model, device)
-    return pipeline, teacache.enable(pipeline, model.cache.config)
 
 
 def _actor_id() -> str:

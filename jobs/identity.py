@@ -12,7 +12,8 @@ from jobs.config import Actors, Cache, Generation, Job, Media, Model
 from jobs.errors import Refused, redact, refusing
 from jobs.paths import Output
 
-_SECTIONS: dict[str, type[BaseModel]] = {"": Job, "actors": Actors, "generation": Generation, "media": Media}
+_SECTIONS: dict[str, type[BaseModel]] = {"": Job, "generation": Generation, "media": Media}
+_MODEL_DEFAULTS = {"dtype": Model.model_fields["dtype"].default, "exact": Actors().exact, "lora": []}
 
 
 def settings(job: Job) -> dict[str, Any]:
@@ -22,13 +23,15 @@ def settings(job: Job) -> dict[str, Any]:
     calls and actors. Without actors.exact the size of a batch may show in the last bit, and is left out all the same:
     memory may ask for another one half-way.
     """
-    flat: dict[str, Any] = {"seed": job.seed, "actors.exact": job.actors.exact}
+    flat: dict[str, Any] = {"seed": job.seed}
     media = job.media.model_dump(mode="json", exclude={"layout"})
     flat.update({f"media.{name}": value for name, value in media.items()})
     generation = job.generation.model_dump(mode="json", exclude={"samples"})
     flat.update({f"generation.{name}": value for name, value in generation.items()})
     for model in job.each_model:
         fields = model.model_dump(mode="json", include={"pipeline", "revision", "variant", "dtype"})
+        fields["exact"] = job.actors_of(model).exact
+        fields["lora"] = [lora.model_dump(mode="json") for lora in model.lora]
         fields["cache"] = json.loads(model.cache.to_json())
         flat.update({f"models.{model.name}.{name}": value for name, value in fields.items()})
     return flat
@@ -77,7 +80,7 @@ def _first_difference(ours: dict[str, Any], theirs: dict[str, Any]) -> str | Non
     """The first setting that differs, of the models that both have; none where nothing was noted."""
     if not theirs:
         return None
-    shared = {_scope(name) for name in ours} & {_scope(name) for name in theirs} | {"", "actors", "generation", "media"}
+    shared = {_scope(name) for name in ours} & {_scope(name) for name in theirs} | {"", "generation", "media"}
     names = sorted(name for name in {*ours, *theirs} if _scope(name) in shared)
     return next((name for name in names if _value(ours, name) != _value(theirs, name)), None)
 
@@ -94,7 +97,9 @@ def _value(noted: dict[str, Any], name: str) -> Any:
         return _with_defaults(noted.get(name, {}))
     if name in noted:
         return noted[name]
-    fields = _SECTIONS.get(scope, Model).model_fields
+    if scope.startswith("models."):
+        return _MODEL_DEFAULTS.get(field)
+    fields = _SECTIONS.get(scope, Job).model_fields
     return fields[field].default if field in fields and not fields[field].is_required() else None
 
 

@@ -67,6 +67,7 @@ def check(model: Model, generation: Generation, columns: Iterable[str]) -> Call:
         raise Refused(f"prompts: {call.pipeline} of model {model.name} takes no {column}; drop that column")
     _check_cache(model)
     _check_weights(model)
+    _check_loras(model)
     return call
 
 
@@ -88,20 +89,6 @@ def _types(kind: type[Any]) -> dict[str, Any]:
         return get_type_hints(kind.__call__)
     except (NameError, AttributeError, TypeError):
         return {}
-
-
-def load(model: Model, device: str) -> Any:
-    """The pipeline on its device, silent. Weights come from safetensors only."""
-    pipeline = DiffusionPipeline.from_pretrained(
-        packaged(model.pipeline),
-        revision=model.revision,
-        variant=model.variant,
-        dtype=getattr(torch, model.dtype),
-        use_safetensors=True,
-        trust_remote_code=model.trust_remote_code,
-    )
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline.to(device)
 
 
 def _check_arguments(model: Model, generation: Generation, call: Call) -> None:
@@ -150,6 +137,20 @@ def _check_weights(model: Model) -> None:
         for file in files:
             with refusing(f"model {model.name}: {file} is no whole safetensors file"), safe_open(file, framework="pt"):
                 pass
+
+
+def _check_loras(model: Model) -> None:
+    if model.lora and not hasattr(_pipeline_class(model), "load_lora_weights"):
+        raise Refused(f"model {model.name}: lora: {_pipeline_class(model).__name__} takes none; leave it out")
+    for lora in model.lora:
+        place = Path(lora.weights)
+        local = place.exists() or place.is_absolute() or lora.weights.startswith((".", "~")) or len(place.parts) != 2
+        if not local:
+            continue
+        file = place / lora.weight_name if lora.weight_name and place.is_dir() else place
+        files = sorted(file.glob("*.safetensors")) if file.is_dir() else [file]
+        if not files or not all(each.is_file() and each.suffix == ".safetensors" for each in files):
+            raise Refused(f"model {model.name}: lora: {file} is no .safetensors file, nor a folder that holds one")
 
 
 def _has_weights(component: Path) -> bool:

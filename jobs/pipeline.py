@@ -16,7 +16,7 @@ import ray.data
 from ray.data._internal.execution.execution_callback import ExecutionCallback
 from ray.util.annotations import RayDeprecationWarning
 
-from jobs import metrics
+from jobs import metrics, storage_options
 from jobs.actor import Actor, Setup, failed
 from jobs.audit import kept_share
 from jobs.batches import ending, form, packed, unpacked
@@ -95,6 +95,7 @@ class Task:
             actors=self.job.actors,
             audit_fraction=self.job.audit.fraction,
             output=self.output,
+            storage_options=self.job.storage_options,
             lease=self.lease,
             last_try=how is Try.ALONE,
             run=self.run,
@@ -123,6 +124,7 @@ def _dataset(task: Task, pending: Digests, how: Try) -> ray.data.Dataset:
     rows_per_batch = task.job.actors.batch_size if how is Try.TOGETHER else 1
 
     def plan(portion: Any) -> Iterator[pa.Table]:
+        storage_options.use(task.job.storage_options)
         try:
             for batch in _batches(task, portion, ray.get(shared), rows_per_batch):
                 yield packed(batch)
@@ -132,6 +134,7 @@ def _dataset(task: Task, pending: Digests, how: Try) -> ray.data.Dataset:
     finish = task.finish()
 
     def write(block: Any) -> pa.Table:
+        storage_options.use(task.job.storage_options)
         made, reason = unpacked(block)
         if _glance(task.output, task.lease).over() == "lost":
             reason = "another run writes to the output now"

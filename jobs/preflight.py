@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jobs import media, models, prompts, storage
+from jobs import media, models, prompts, storage, storage_options
 from jobs.config import Job
 from jobs.errors import Refused, redact, refusing
 from jobs.paths import Output, packaged
@@ -28,6 +28,7 @@ class Checked:
 
 def checked(job: Job) -> Checked:
     """Raises Refused. Ids that stand twice are left to the caller."""
+    storage_options.use(job.storage_options)
     job = _with_absolute_paths(job)
     shards = prompts.find_shards(
         job.prompts, samples=job.generation.samples, skip_unreadable=job.skip_unreadable_shards

@@ -9,10 +9,11 @@ from contextlib import suppress
 from rich.console import Console
 
 from jobs import cluster, identity, layouts, lease, manifest, merge, metrics, preflight, signals, storage, tries
-from jobs.config import Job
+from jobs.config import Job, Model
 from jobs.errors import Failure, JobFailed, attempt
 from jobs.ids import contains
 from jobs.lease import Lease
+from jobs.loading import check_devices
 from jobs.logs import log_model
 from jobs.paths import Output
 from jobs.pipeline import Task
@@ -113,16 +114,17 @@ def _run(
 
     run = current_run(ready.job.name)
     with cluster.joined(ready.job.log_format) as fixed, signals.handled(leave):
-        job = ready.job.model_copy(update={"actors": cluster.fit(ready.job.actors, fixed=fixed)})
-        if lacking := cluster.shortage(job.actors):
-            _say(console, lacking)
+        jobs = {work.model.name: _fitted(ready.job, work.model, fixed) for work in states}
+        for lacking in dict.fromkeys(cluster.shortage(job.actors) for job in jobs.values()):
+            if lacking:
+                _say(console, lacking)
         runs = {}
         for work in states:
             name = work.model.name
             if not len(pending[name]) or turn.leaving:
                 continue
             task = Task(
-                job=job,
+                job=jobs[name],
                 model=work.model,
                 planner=ready.planners[name],
                 shards=ready.scan.shards,
@@ -131,6 +133,13 @@ def _run(
             )
             runs[name] = _run_one(task, pending[name], turn, console)
         return runs
+
+
+def _fitted(job: Job, model: Model, fixed: bool) -> Job:
+    """The job as one model runs it: with that model's actors, which fit the cluster."""
+    actors = cluster.fit(job.actors_of(model), fixed=fixed)
+    check_devices(model, actors)
+    return job.model_copy(update={"actors": actors})
 
 
 def _run_one(task: Task, pending: Digests, turn: Lease, console: Console) -> Tally:

@@ -30,9 +30,9 @@ def install() -> None:
     original = Actor.__init__
 
     def init(self: Any, *arguments: Any, **options: Any) -> None:
-        import jobs.generate
+        import jobs.loading
 
-        jobs.generate._load = fake_load
+        jobs.loading.load = fake_load
         original(self, *arguments, **options)
 
     Actor.__init__ = init  # type: ignore[method-assign]

@@ -28,6 +28,7 @@ def setup(folder: Path, *, last_try: bool = False, seconds: float = 60, name: st
         actors=Actors(num_gpus=0, batch_timeout_seconds=seconds),
         audit_fraction=0.0,
         output=Output(url=str(folder)),
+        storage_options={},
         lease="",
         run="run",
         last_try=last_try,
@@ -42,9 +43,9 @@ def samples(*prompts: str) -> pa.Table:
 
 @pytest.fixture
 def faked(monkeypatch: pytest.MonkeyPatch) -> None:
-    import jobs.generate
+    import jobs.loading
 
-    monkeypatch.setattr(jobs.generate, "_load", fakes.fake_load)
+    monkeypatch.setattr(jobs.loading, "load", fakes.fake_load)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
 
 

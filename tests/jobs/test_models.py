@@ -7,9 +7,9 @@ import diffusers
 import pytest
 from diffusers import DiffusionPipeline
 
-from jobs.config import Cache, Generation, Model
+from jobs.config import Cache, Generation, Lora, Model
 from jobs.errors import Refused
-from jobs.models import check, describe_call, load
+from jobs.models import check, describe_call
 from jobs.paths import packaged
 
 FLUX = Model(pipeline="demo/flux", dtype="float32")
@@ -134,10 +134,17 @@ def test_hints_that_cannot_be_resolved_are_no_obstacle(tmp_path: Path, monkeypat
     assert (sorted(call.accepted), call.types) == (["prompt"], {})
 
 
-def test_weights_load_in_the_wanted_precision() -> None:
-    import torch
-
-    assert load(Model(pipeline="demo/flux", dtype="bfloat16"), "cpu").transformer.dtype == torch.bfloat16
+def test_a_lora_must_be_there_and_in_safetensors(tmp_path: Path) -> None:
+    (tmp_path / "lora.bin").touch()
+    (tmp_path / "empty").mkdir()
+    for weights in (tmp_path / "lora.bin", tmp_path / "empty", tmp_path / "none.safetensors"):
+        with pytest.raises(Refused, match=r"model flux: lora: .* is no .safetensors file, nor a folder that holds one"):
+            check(FLUX.model_copy(update={"lora": (Lora(weights=str(weights)),)}), Generation(), [])
+    # A hub id is not asked for here.
+    check(FLUX.model_copy(update={"lora": (Lora(weights="owner/name"),)}), Generation(), [])
+    plain = folder(tmp_path / "plain", "DiTPipeline")
+    with pytest.raises(Refused):
+        check(plain.model_copy(update={"lora": (Lora(weights="owner/name"),)}), Generation(), [])
 
 
 def test_a_model_that_the_cache_cannot_take_is_refused_without_its_weights(tmp_path: Path) -> None:
