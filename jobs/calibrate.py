@@ -120,9 +120,9 @@ class Record:
     """Made by Ray on each device: runs prompts uncached, one at a time, and keeps numbers."""
 
     def __init__(self, model: Model, extra: dict[str, Any], device: str, prompts: list[str]) -> None:
-        from jobs.models import load
+        from jobs.loading import load_uncached
 
-        self._pipeline = load(model, device)
+        self._pipeline = load_uncached(model, device)
         self._extra, self._prompts = extra, prompts
 
     def __call__(self, batch: Batch) -> Batch:

@@ -16,6 +16,21 @@ from jobs.paths import packaged
 
 def load(model: Model, device: str) -> tuple[Any, teacache.Cache]:
     """The pipeline, silent, and its cache. Weights come from safetensors only."""
+    pipeline = _placed(model, device)
+    # Before the weights leave the device: what moves them then runs where a block is computed, not where it is skipped.
+    cache = teacache.enable(pipeline, model.cache.config)
+    _offload(pipeline, model, device)
+    return pipeline, cache
+
+
+def load_uncached(model: Model, device: str) -> Any:
+    """The pipeline as `load` has it, but for the cache."""
+    pipeline = _placed(model, device)
+    _offload(pipeline, model, device)
+    return pipeline
+
+
+def _placed(model: Model, device: str) -> Any:
     pipeline = DiffusionPipeline.from_pretrained(
         packaged(model.pipeline),
         revision=model.revision,
@@ -29,10 +44,7 @@ def load(model: Model, device: str) -> tuple[Any, teacache.Cache]:
     _add_loras(pipeline, model)
     if model.device_map is None and model.offload is None:
         pipeline.to(device)
-    # Before the weights leave the device: what moves them then runs where a block is computed, not where it is skipped.
-    cache = teacache.enable(pipeline, model.cache.config)
-    _offload(pipeline, model, device)
-    return pipeline, cache
+    return pipeline
 
 
 def check_devices(model: Model, actors: Actors) -> None:
