@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
@@ -31,3 +32,20 @@ def hidden_states(block: Any, arguments: Arguments) -> Tensor:
     """The stack's input as it is (ComfyUI-TeaCache, HiDream Dev and Fast)."""
     tokens: Tensor = arguments["hidden_states"]
     return tokens
+
+
+def shift_and_scale(embedding: str) -> Callable[[Any, Arguments], Tensor]:
+    """The hidden states after the norm of a block that adds the time embedding to a table of its own: six rows, shift
+    and scale first.
+
+    Args:
+        embedding: the block's argument that holds it, (rows, 6 * channels).
+    """
+
+    def modulated(block: Any, arguments: Arguments) -> Tensor:
+        normed: Tensor = block.norm1(arguments["hidden_states"])
+        time = arguments[embedding].reshape(len(normed), 6, -1)
+        shift, scale = (block.scale_shift_table[None] + time)[:, :2].chunk(2, dim=1)
+        return normed * (1 + scale) + shift
+
+    return modulated

@@ -1,0 +1,38 @@
+"""Stable Audio Open."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from teacache.models import Arguments, Blocks, Indicator, Model, Published
+
+
+def _norm1(block: Any, arguments: Arguments) -> Tensor:
+    """The hidden states, of which the time embedding is the first token, after the first norm (vllm-omni)."""
+    normed: Tensor = block.norm1(arguments["hidden_states"])
+    return normed
+
+
+MODELS = (
+    Model(
+        transformer="StableAudioDiTModel",
+        stack=(Blocks(name="transformer_blocks", returns=("hidden_states",)),),
+        indicators={"modulated_input": Indicator(of_block=_norm1)},
+        shared=("rotary_embedding",),
+        guidance="batch",
+        pipelines=("StableAudioPipeline",),
+    ),
+)
+
+PUBLISHED = (
+    Published(
+        name="stable-audio-open-1.0",
+        transformer="StableAudioDiTModel",
+        config={"num_layers": 24, "num_attention_heads": 24, "sample_size": 1024},
+        coefficients=(121.77490545701518, -153.7449426160371, 68.05368574596551, -12.281286412689623,
+                      1.0733905006198015),
+        source="vllm-omni, diffusion/cache/teacache/config.py",
+    ),
+)  # fmt: skip
