@@ -42,10 +42,11 @@ def shift_and_scale(embedding: str) -> Callable[[Any, Arguments], Tensor]:
         embedding: the block's argument that holds it, (rows, 6 * channels).
     """
 
-    def modulated(block: Any, arguments: Arguments) -> Tensor:
+    def of_block(block: Any, arguments: Arguments) -> Tensor:
         normed: Tensor = block.norm1(arguments["hidden_states"])
         time = arguments[embedding].reshape(len(normed), 6, -1)
         shift, scale = (block.scale_shift_table[None] + time)[:, :2].chunk(2, dim=1)
-        return normed * (1 + scale) + shift
+        modulated: Tensor = normed * (1 + scale) + shift
+        return modulated
 
-    return modulated
+    return of_block

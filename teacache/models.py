@@ -85,6 +85,8 @@ class Model:
     """The argument of the transformer's forward that holds the noisy latents."""
     guidance: Literal["calls", "batch"] = "calls"
     """Whether its pipelines run guidance as several calls at each step, or as one batch that repeats the samples."""
+    refuses: Callable[[Any], str] | None = None
+    """Takes a transformer; says why it cannot be cached where its config makes it differ from this record, else ""."""
     pipelines: tuple[str, ...] = ()
     """The pipeline classes that the tests run it in."""
 

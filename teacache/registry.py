@@ -17,7 +17,7 @@ def model_for(transformer: nn.Module) -> Model:
     """The record of a transformer, by the name of its class or of a class that it derives from.
 
     Raises:
-        UnsupportedModelError: there is none.
+        UnsupportedModelError: there is none, or it does not fit this transformer.
     """
     model = find_model(transformer)
     if model is None:
@@ -26,6 +26,9 @@ def model_for(transformer: nn.Module) -> Model:
             f"teacache does not know {type(transformer).__name__}. Known: {known}. A record of its blocks adds one: "
             'teacache.enable(..., model=teacache.Model(transformer="...", stack=(...)))'
         )
+    refusal = model.refuses(transformer) if model.refuses is not None else ""
+    if refusal:
+        raise UnsupportedModelError(f"teacache cannot cache this {type(transformer).__name__}: {refusal}")
     return model
 
 

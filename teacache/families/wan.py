@@ -18,6 +18,16 @@ _INDICATORS = {
     "std": Indicator(module="condition_embedder.time_embedder"),  # in float32; the model rounds what it passes on
     "ret": Indicator(of_block=temb),
 }
+
+
+def _hint_behind_the_stack(transformer: Any) -> str:
+    """No published checkpoint has one."""
+    last = transformer.config.num_layers - 1
+    if last not in transformer.config.vace_layers:
+        return ""
+    return f"it adds a hint behind its last block ({last} is in vace_layers)"
+
+
 _wan = partial(Model, indicators=_INDICATORS, shared=("rotary_emb",))
 
 MODELS = (
@@ -31,6 +41,7 @@ MODELS = (
         # What a hint block returns is put in the place of the hidden states that it takes: on a skipped step it is
         # added to rows that the end of the stack replaces anyway.
         stack=(Blocks(name="vace_blocks", returns=("hidden_states", "control_hidden_states")), _BLOCKS),
+        refuses=_hint_behind_the_stack,
         pipelines=("WanVACEPipeline",),
     ),
     _wan(

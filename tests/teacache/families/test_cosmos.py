@@ -8,7 +8,8 @@ import pytest
 from torch import Tensor
 
 import teacache
-from teacache.coefficients import Checkpoint, find_recipe
+from teacache.checkpoint import Checkpoint
+from teacache.coefficients import find_recipe
 from tests.teacache.families.by_hand import EVERY_STEP, called, changes
 from tests.teacache.tiny import cosmos
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import WanTransformer3DModel
+from diffusers import WanTransformer3DModel, WanVACETransformer3DModel
 from torch import Tensor
 
 import teacache
-from teacache.coefficients import Checkpoint, find_recipe
+from teacache.checkpoint import Checkpoint
+from teacache.coefficients import find_recipe
 from teacache.registry import model_for
 from tests.teacache.families.by_hand import called, changes
 from tests.teacache.plain import plainly_cached
@@ -129,3 +130,10 @@ def test_a_run_of_wan_2_2_that_is_aborted_leaves_nothing_behind(step: int) -> No
             wan.generate(pipe, seeds=(7,), steps=16, num_frames=5, callback_on_step_end=abort_at(step))
         assert torch.equal(wan.generate(pipe, steps=16, num_frames=5), fresh)
         assert [call.computed for call in cache.stats.calls] == [call.computed for call in fresh_stats.calls]
+
+
+def test_vace_with_a_hint_behind_its_last_block_is_refused() -> None:
+    torch.manual_seed(0)
+    transformer = WanVACETransformer3DModel(**wan.CONFIG, vace_layers=[0, 2], vace_in_channels=96)
+    with pytest.raises(teacache.UnsupportedModelError, match=r"behind its last block \(2 is in vace_layers\)"):
+        teacache.enable(transformer, EXTREME)
