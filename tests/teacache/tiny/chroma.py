@@ -78,7 +78,7 @@ def generate_from_image(pipe: Any, *, seeds: Sequence[int] = (0,), **arguments: 
     return generate(pipe, seeds=seeds, image=rows(seeds, *shape).clamp(0, 1), **{"strength": 1.0, **arguments})
 
 
-_tiny = partial(Tiny, guidance="calls", threshold=0.6)
+_tiny = partial(Tiny, guidance="calls", threshold=0.6, tolerance=0.5)
 
 TINY = {
     "ChromaPipeline": _tiny(make=make_pipeline, generate=generate),
