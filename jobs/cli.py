@@ -13,6 +13,7 @@ from jobs.commands.plan import plan
 from jobs.commands.prompts import prompts
 from jobs.commands.report import report
 from jobs.commands.show import show
+from jobs.commands.submit import submit
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -32,6 +33,7 @@ app.command(rich_help_panel=BEFORE, cls=JobCommand, context_settings=CONTEXT)(ch
 app.command(rich_help_panel=BEFORE, cls=JobCommand, context_settings=CONTEXT)(plan)
 app.command(rich_help_panel=BEFORE, cls=JobCommand, context_settings=CONTEXT)(calibrate)
 app.command(rich_help_panel=RUN, cls=JobCommand, context_settings=CONTEXT)(generate)
+app.command(rich_help_panel=RUN, cls=JobCommand, context_settings=CONTEXT)(submit)
 app.command(rich_help_panel=AFTER)(report)
 app.command(rich_help_panel=AFTER)(history)
 app.command(rich_help_panel=AFTER)(show)
