@@ -65,7 +65,7 @@ def test_z_image_whose_batch_halves_when_it_stops_guiding() -> None:
     """A batch of another size has no residuals: its first step is computed."""
     tiny = TINY["ZImagePipeline"]
     pipe = tiny.make()
-    arguments = {"seeds": (1, 2), "steps": 7, "guided": True, "cfg_truncation": 0.5}
+    arguments: dict[str, Any] = {"seeds": (1, 2), "steps": 7, "guided": True, "cfg_truncation": 0.5}
     with teacache.enabled(pipe, EXTREME) as cache:
         first, second = (tiny.generate(pipe, **arguments) for _ in range(2))
     assert torch.equal(first, second)
