@@ -39,8 +39,11 @@ def make_again(row: Row, output: Output) -> bytes:
     Raises Refused if the row failed or its settings or batchmates are not all there, JobFailed if it can't be made.
     """
     # Imported here: to look at a row takes no torch.
+    import diffusers
+
     from jobs.generate import Generate
 
+    diffusers.utils.logging.disable_progress_bar()
     if row.error:
         raise Refused(f"row {row.id!r} failed, so there is nothing to make again: {row.error}")
     noted = _noted(output)

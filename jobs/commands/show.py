@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -24,6 +25,8 @@ def show(
 
     Exit codes: 0, 1 if --again made other bytes, 2 if there is no such row.
     """
+    # What it says about optional packages on import is not about this row.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     console = Console()
     with ending():
         from jobs.again import find_rows

@@ -80,6 +80,8 @@ def test_a_job_from_shards_to_statistics_and_again(job: BuildJob, tmp_path: Path
     stats = json.loads((out / "stats.json").read_text())["models"]["flux"]
     assert (stats["done"], stats["failed"], stats["audited"]) == (6, 1, 6)
     assert stats["speedup"] == summary.models["flux"].speedup
+    assert f"report: file://{out}/report.html" in log
+    assert (out / "report.html").read_text().count("<figure") == 6
     assert pq.read_table(out / "stats.parquet").to_pylist()[0]["speedup"] == stats["speedup"]
 
     unchanged = {path: path.read_bytes() for path in out.glob("*/*.parquet")}

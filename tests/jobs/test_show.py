@@ -68,6 +68,7 @@ def test_a_row_is_shown_and_its_command_makes_the_same_bytes(output: Output, tmp
     ended = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert ended.returncode == 0, ended.stderr
     assert f"file://{tmp_path}/again.png: the same bytes as in the manifest" in ended.stdout
+    assert "Loading pipeline" not in ended.stderr
     assert not Path("/tmp/owned").exists()
 
 

@@ -100,7 +100,7 @@ def rows_of(model: str = "flux", count: int = 24, faster: float = 1.0, noise: fl
     return rows
 
 
-def write_output(url: str, rows: list[Made], failures: int = 3) -> Output:
+def write_output(url: str, rows: list[Made], failures: int = 3, media: Media = PNG) -> Output:
     """An output as a job leaves it, without stats.json."""
     output = Output(url=url)
     failed = [
@@ -108,7 +108,7 @@ def write_output(url: str, rows: list[Made], failures: int = 3) -> Output:
         for index in range(failures)
     ]
     for start in range(0, len(rows), 4):
-        write_batch(encode_batch(table(Made, rows[start : start + 4]), output, PNG), output)
+        write_batch(encode_batch(table(Made, rows[start : start + 4]), output, media), output)
     if failed:
         write_batch(encode_batch(table(Made, failed), output, PNG), output)
     return output

@@ -1,14 +1,19 @@
 """The written file in a real browser: what a person sees, and what it must never do."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from playwright.sync_api import Browser
 
+from jobs.config import Media
+from jobs.media import settled
 from jobs.paths import Output
 from jobs.report.page import duration, money, number, percent, size
 from jobs.report.write import reported
-from tests.jobs.report.conftest import HOSTILE, Visit
+from tests.jobs.report.conftest import HOSTILE, Visit, picture, rows_of, write_output
 
 PHONE = {"width": 390, "height": 844}
 
@@ -83,6 +88,20 @@ def test_the_slider_moves_with_mouse_and_keys(visit: Visit) -> None:
 def test_both_pictures_of_a_pair_are_drawn(visit: Visit) -> None:
     sizes = "[...document.querySelectorAll('.slider img')].map(img => img.complete && img.naturalWidth)"
     assert visit.page.evaluate(sizes) == [64] * 16
+
+
+def test_videos_play_side_by_side(browser: Browser, tmp_path: Path) -> None:
+    frames = np.stack([picture(seed) for seed in range(4)])
+    videos: dict[str, Any] = {"num_frames": 4, "pixels": frames.tobytes(), "baseline_pixels": frames.tobytes()}
+    rows = [replace(row, **videos) for row in rows_of(count=4)[::3]]
+    output = write_output(str(tmp_path / "videos"), rows, failures=0, media=settled(Media(fps=2), video=True))
+    visit = Visit(browser, Path(reported(output.url).removeprefix("file://")))
+    played = "(async () => {const v = [...document.querySelectorAll('video')]; await v[0].play();"
+    played += " await new Promise(done => setTimeout(done, 600));"
+    played += " return v.slice(0, 2).map(each => !each.paused && each.videoWidth == 64 && each.currentTime > 0);})()"
+    assert visit.page.evaluate(played) == [True, True]
+    assert (visit.console, visit.errors, visit.elsewhere) == ([], [], [])
+    assert visit.page.locator("video").count() == 4
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
