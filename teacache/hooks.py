@@ -24,6 +24,7 @@ import torch
 from diffusers.hooks.hooks import BaseState, CacheContext, HookRegistry, ModelHook, StateManager
 from diffusers.utils.torch_utils import unwrap_module
 from torch import Tensor, nn
+from torch._dynamo.decorators import skip
 from torch.utils.hooks import RemovableHandle
 
 from teacache.branches import StackInput
@@ -37,9 +38,24 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def _uncompiled(function: Function) -> Function:
-    """Not traced by torch.compile; what it calls (a block's own forward, say) is compiled as a whole."""
+    """Not traced by torch.compile, nor what it calls."""
+    marked: Function = torch.compiler.disable(function)  # type: ignore[no-untyped-call]
+    return marked
+
+
+def _between(function: Function) -> Function:
+    """Not traced by torch.compile; what it calls is, as a whole (a block's own forward), where not `_uncompiled`."""
+    skip(function)  # what follows is looked up anew at every call without it, which costs as much as a small block
     marked: Function = torch.compiler.disable(function, recursive=False)  # type: ignore[no-untyped-call]
     return marked
+
+
+_NOTHING = torch.empty(0)
+
+
+def _some_graph(nothing: Tensor) -> Tensor:
+    """A block that was compiled with fullgraph=True has to come by a graph at every call; a skipped one by this."""
+    return nothing.unsqueeze(0)
 
 
 class ContextName(StateManager):
@@ -135,36 +151,47 @@ class BlockForward(Replacement):
         self.enter: Callable[[Call, nn.Module, Arguments], None] | None = None
         self.exits = False
 
-    @_uncompiled
+    @_between
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         call = self._session.call
         if call is None:  # the block is called by something else than the denoiser's forward
             return self.original(*args, **kwargs)
+        due = self._before(call, args, kwargs)
+        output = _some_graph(_NOTHING) if due is None else self.original(*due[0], **due[1])
+        return self._after(call, args, kwargs, output)
+
+    @_uncompiled
+    def _before(
+        self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        """The arguments of the rows that are due; None where none are."""
         if self.enter is not None:
             self.enter(call, self.module, Arguments(self._names, args, kwargs))
         if call.rows.all:
-            output = self.original(*args, **kwargs)
+            return args, kwargs
+        if not call.rows.rows:
+            return None
+        return (
+            tuple(self._take(call, name, value) for name, value in zip(self._names, args, strict=False)),
+            {name: self._take(call, name, value) for name, value in kwargs.items()},
+        )
+
+    @_uncompiled
+    def _after(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+        """What the block returns: its output, and in rows that were not computed what it took in."""
+        if call.rows.all:
             if self.exits:
                 self._leave(call, output if len(self._returns) > 1 else (output,))
             return output
-        outputs = self._some_rows(call, args, kwargs)
-        if self.exits:
-            outputs[self._position] = self._leave(call, outputs)
-        return tuple(outputs) if len(outputs) > 1 else outputs[0]
-
-    def _some_rows(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
-        """What the block returns when only the rows that are due are computed: in the others, what it took in."""
         arguments = Arguments(self._names, args, kwargs)
         outputs = [arguments.get(name) for name in self._returns]
         if call.rows.rows:
-            output = self.original(
-                *(self._take(call, name, value) for name, value in zip(self._names, args, strict=False)),
-                **{name: self._take(call, name, value) for name, value in kwargs.items()},
-            )
             news = output if len(self._returns) > 1 else (output,)
             outputs = [None if new is None else call.rows.put(old, new)
                        for old, new in zip(outputs, news, strict=True)]  # fmt: skip
-        return outputs
+        if self.exits:
+            outputs[self._position] = self._leave(call, outputs)
+        return tuple(outputs) if len(outputs) > 1 else outputs[0]
 
     def _take(self, call: Call, name: str, value: Any) -> Any:
         if name in self._model.shared:
@@ -193,7 +220,7 @@ class IdleForward(Replacement):
         self._session = session
         self._names = _parameter_names(module)
 
-    @_uncompiled
+    @_between
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         call = self._session.call
         if call is None or not call.entered or call.rows.rows:

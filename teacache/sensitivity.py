@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 _SHAPE = (1, 4, 8, 8)
+_KNOWN: dict[str, tuple[float, ...]] = {}
 
 
 def sensitivities(scheduler: Any) -> tuple[float, ...]:
@@ -18,9 +19,21 @@ def sensitivities(scheduler: Any) -> tuple[float, ...]:
     output tells it by three calls with constant outputs 0, 1 and 2. For one that is not linear, or whose `step` takes
     other arguments than (output, timestep, sample), the result is empty: all steps weigh the same. For Euler flow
     matching the values are the sigma differences, for DDIM a coefficient that grows towards the last steps.
+    The last few schedules are remembered, as this takes as long as some steps of a small model.
     """
+    scheduler = _on_cpu(scheduler)
+    state = {name: value.tolist() if isinstance(value, Tensor) else value for name, value in vars(scheduler).items()}
+    key = f"{type(scheduler)} {state}"
+    if key not in _KNOWN:
+        while len(_KNOWN) >= 16:
+            _KNOWN.pop(next(iter(_KNOWN)))
+        _KNOWN[key] = _probe(scheduler)
+    return _KNOWN[key]
+
+
+def _probe(scheduler: Any) -> tuple[float, ...]:
     sample = torch.randn(_SHAPE, generator=torch.Generator().manual_seed(0))
-    scheduler, moves = _on_cpu(scheduler), []
+    moves: list[float] = []
     try:
         for timestep in scheduler.timesteps:
             probes = [copy.deepcopy(scheduler) for _ in range(3)]

@@ -17,6 +17,9 @@ from teacache.trajectories import Place, Progress
 MAX_BRANCHES = 4
 """More calls than this at one step, without contexts to tell them apart, are runs of one step each."""
 
+MAX_UNREAD = 256
+"""Read the statistics of finished branches after so many at the latest, as each holds on to some CUDA events."""
+
 
 class Call:
     """One call to the denoiser's forward, from its start to its end."""
@@ -85,6 +88,8 @@ class Session:
         self._progress = progress
         self._method = method
         self._finished = Stats()
+        self._unread: list[Branch] = []
+        """Of finished runs: their seconds, and which rows are one sample, may still have to come from the device."""
         self._run: Run | None = None
         self._paused = False
         self.call: Call | None = None
@@ -151,17 +156,29 @@ class Session:
             self._paused = before
 
     def statistics(self) -> Stats:
+        """Waits for the device, which a run itself never does for its statistics."""
+        self._read()
         return self._finished + self._open_run()
 
     def clear_statistics(self) -> None:
         """Count afresh; a run that is still going on is not disturbed."""
         if self._counts():
             self.finish()
+        self._unread.clear()
         self._finished = Stats()
 
     def _close(self) -> None:
-        self._finished += self._open_run()
+        if self._run is not None and self._counts():
+            for branch in self._run.branches.values():
+                branch.release()
+                self._unread.append(branch)
         self._run = None
+        if len(self._unread) >= MAX_UNREAD:
+            self._read()
+
+    def _read(self) -> None:
+        self._finished += Stats(calls=tuple(branch.statistics(self._denoiser) for branch in self._unread))
+        self._unread.clear()
 
     def _counts(self) -> bool:
         """Whether the run in hand is to be counted as it stands."""

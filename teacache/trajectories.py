@@ -120,7 +120,7 @@ class TimestepProgress:
 class PipelineProgress:
     """Follows a pipeline's scheduler by its step index; reads nothing back from the device.
 
-    Falls back to the timestep's value for a scheduler that keeps no index, and for runs that do not come from this
+    Falls back to the timestep's value where there is no index, and for runs that do not come from this
     pipeline: calls that repeat while the index stands still and the timestep does not.
     """
 
@@ -142,9 +142,9 @@ class PipelineProgress:
         if renewed:
             self._foreign = False
             self._by_value.forget()
-        if not hasattr(scheduler, "step_index") or self._foreign:
+        index = None if self._foreign else _index(scheduler, timestep)
+        if index is None:
             return self._by_value.place(timestep, repeats=repeats)
-        index = scheduler.step_index if scheduler.step_index is not None else (scheduler.begin_index or 0)
         moves = starts or index != self._index
         self._index = index
         if moves:
@@ -175,6 +175,21 @@ class PipelineProgress:
 
     def sensitivities(self) -> tuple[float, ...]:
         return () if self._foreign else sensitivities(self._scheduler_of())
+
+
+def _index(scheduler: Any, timestep: Callable[[], Any]) -> int | None:
+    """The scheduler's step index. For one that keeps none (DDIM), which of its timesteps the pipeline has passed on.
+
+    That is told by where the timestep lies in memory, so that nothing is read back; None where it is a copy.
+    """
+    if hasattr(scheduler, "step_index"):
+        index: int = scheduler.step_index if scheduler.step_index is not None else (scheduler.begin_index or 0)
+        return index
+    value, timesteps = timestep(), scheduler.timesteps
+    if not isinstance(value, Tensor) or value.untyped_storage().data_ptr() != timesteps.untyped_storage().data_ptr():
+        return None
+    offset = value.storage_offset() - timesteps.storage_offset()
+    return int(offset // timesteps.stride(0))
 
 
 def _value(timestep: Any) -> float:

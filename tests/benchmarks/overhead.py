@@ -1,0 +1,109 @@
+"""`python -m tests.benchmarks.overhead`: what does the cache cost where it saves nothing?
+
+Times the denoiser of the demo FLUX with no cache at all and with each method set to compute every step, step by step in
+turn, so that both see the same load of the machine; and counts, for FLUX.1-dev at 1024x1024, what each method adds to a
+computed step in operations and bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+
+import torch
+from diffusers import FluxTransformer2DModel
+
+import teacache
+from jobs.demo.models import load
+
+METHODS: dict[str, teacache.configs.CacheConfig | None] = {
+    "no cache": None,
+    "Uncached": teacache.Uncached(),
+    "ScheduleConfig, all steps": teacache.ScheduleConfig(steps=tuple(range(28))),
+    "TeaCacheConfig, threshold 0": teacache.TeaCacheConfig(rel_l1_thresh=0.0, coefficients=(1.0, 0.0)),
+    "AdaptiveConfig, tolerance 0": teacache.AdaptiveConfig(tolerance=0.0),
+}
+"""The first is what the others are compared with."""
+
+TOKENS, TEXT, WIDTH, DOUBLE, SINGLE = 4096, 512, 3072, 19, 38
+"""FLUX.1-dev at 1024x1024."""
+
+ADDED = {
+    "ScheduleConfig": (1, 3),  # residual
+    "TeaCacheConfig": (16, 12),  # residual, layer norm and modulation, difference to the last one, two norms
+    "AdaptiveConfig": (9, 14),  # residual, the line through the last two, its error, the output, two norms
+}
+"""Operations per element of the image tokens' hidden states, and elements read or written, each per element."""
+
+
+def timed_calls(models: dict[str, FluxTransformer2DModel], steps: int, batch_size: int) -> dict[str, list[float]]:
+    """CPU seconds of every call of one run; the models take turns at each step, each time another one first."""
+    config = models["no cache"].config
+    generator = torch.Generator().manual_seed(0)
+    side, text = 8, 16
+    latents = torch.randn(batch_size, side * side, config.in_channels, generator=generator)
+    inputs = {
+        "encoder_hidden_states": torch.randn(batch_size, text, config.joint_attention_dim, generator=generator),
+        "pooled_projections": torch.randn(batch_size, config.pooled_projection_dim, generator=generator),
+        "txt_ids": torch.zeros(text, 3),
+        "img_ids": torch.cartesian_prod(torch.zeros(1), *[torch.arange(float(side))] * 2),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in models}
+    names = list(models)
+    for step in range(steps):
+        timestep = torch.full((batch_size,), 1 - step / steps)
+        for name in [*names[step % len(names) :], *names[: step % len(names)]]:
+            started = time.thread_time()
+            models[name](hidden_states=latents, timestep=timestep, return_dict=False, **inputs)
+            seconds[name].append(time.thread_time() - started)
+    return seconds
+
+
+def on_paper() -> None:
+    """Prints what a computed step of FLUX.1-dev costs, bfloat16, batch 1, and what the cache adds to it."""
+    tokens, elements = TOKENS + TEXT, TOKENS * WIDTH
+    # Per token and block the matrices hold 12 WIDTH^2 weights, and attention takes 4 WIDTH operations per token pair.
+    operations = (DOUBLE + SINGLE) * (2 * 12 * WIDTH**2 * tokens + 4 * tokens**2 * WIDTH)
+    # A double block has them twice, and 6 WIDTH^2 of modulation for each; a single one has 3 WIDTH^2 of modulation.
+    weights = (DOUBLE * 2 * 18 + SINGLE * 15) * WIDTH**2
+    # Input and output of every matrix and of attention: 20 WIDTH per token in a double block, 18 in a single one.
+    activations = (DOUBLE * 20 + SINGLE * 18) * WIDTH * tokens
+    moved = 2 * (weights + activations)
+    print(
+        f"FLUX.1-dev, 1024x1024, blocks of one step: {operations / 1e12:.1f} T operations, {moved / 1e9:.1f} GB moved"
+    )
+    for name, (per_element, touched) in ADDED.items():
+        modulation = 6 * WIDTH**2 if name == "TeaCacheConfig" else 0
+        more, bytes_more = per_element * elements + 2 * modulation, 2 * (touched * elements + modulation)
+        print(f"  {name} adds {more / 1e9:.2f} G operations ({more / operations:.5%}), "
+              f"{bytes_more / 1e9:.2f} GB ({bytes_more / moved:.2%})")  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    models = {name: load("flux").transformer for name in METHODS}
+    caches = [teacache.enable(models[name], config) for name, config in METHODS.items() if config is not None]
+    ratios: dict[str, list[float]] = {name: [] for name in METHODS}
+    with torch.no_grad():
+        timed_calls(models, 28, options.batch_size)  # the first is the warm-up
+        for _ in range(options.rounds):
+            seconds = timed_calls(models, 28, options.batch_size)
+            for name, values in seconds.items():
+                pairs = zip(values, seconds["no cache"], strict=True)
+                ratios[name] += [value / plain for value, plain in pairs]
+    assert all(cache.stats.skipped == 0 for cache in caches)
+    print(f"demo FLUX, batch {options.batch_size}, every step computed, CPU time of a denoiser call over no cache")
+    for name, values in ratios.items():
+        low, _, high = statistics.quantiles(values, n=4)
+        print(f"  {name}: {statistics.median(values) - 1:+.2%} (median of {len(values)} pairs; "
+              f"quartiles {low - 1:+.2%}, {high - 1:+.2%})")  # fmt: skip
+    on_paper()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""torch.compile: the same results, blocks compiled as a whole, and no recompilation once a run has been seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from diffusers import FluxPipeline
+from torch import Tensor
+from torch._dynamo.testing import CompileCounterWithBackend
+from torch._dynamo.utils import counters
+
+import teacache
+from tests.teacache.test_hooks import SKIPPING
+from tests.teacache.tiny.flux import generate, make_pipeline
+
+CONFIGS = (SKIPPING, teacache.AdaptiveConfig(tolerance=0.5), teacache.ScheduleConfig(steps=(0, 1, 4, 9, 11)))
+BATCHES = ((0,), (0, 1, 2, 3))
+
+
+@pytest.fixture(autouse=True)
+def clean() -> Iterator[None]:
+    torch._dynamo.reset()
+    counters.clear()
+    yield
+    torch._dynamo.reset()
+
+
+def run_all(pipe: FluxPipeline) -> tuple[list[Tensor], teacache.Stats]:
+    """Every batch under every config."""
+    outputs, stats = [], teacache.Stats()
+    for config in CONFIGS:
+        with teacache.enabled(pipe, config) as cache:
+            outputs += [generate(pipe, seeds=seeds) for seeds in BATCHES]
+        stats += cache.stats
+    return outputs, stats
+
+
+def rows_computed(stats: teacache.Stats) -> set[int]:
+    """The different numbers of rows that a step computed."""
+    return {sum(step) for call in stats.calls for step in zip(*call.computed, strict=True)}
+
+
+def check(pipe: FluxPipeline, counter: CompileCounterWithBackend, added: int, exact: bool) -> None:
+    """
+    Args:
+        added: at most so many graphs are compiled beyond those of the same batches without a cache.
+    """
+    plain, _ = run_all(make_pipeline())
+    for seeds in BATCHES:
+        generate(pipe, seeds=seeds)
+    before = counter.frame_count
+    outputs, stats = run_all(pipe)
+    assert {0, 1, 4} < rows_computed(stats)  # and some number between
+    first = counter.frame_count
+    assert 0 < before <= first <= before + added
+    again, _ = run_all(pipe)
+    assert counter.frame_count == first
+    assert not counters["graph_break"]
+    for output, repeated, one in zip(outputs, again, plain, strict=True):
+        assert torch.equal(output, repeated)
+        assert torch.equal(output, one) if exact else torch.allclose(output, one, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_repeated_blocks_have_no_graph_break(pipe: FluxPipeline, backend: str) -> None:
+    """fullgraph=True would raise at one. The one more graph stands for blocks that are skipped."""
+    counter = CompileCounterWithBackend(backend)
+    pipe.transformer.compile_repeated_blocks(backend=counter, fullgraph=True)
+    check(pipe, counter, added=1, exact=backend == "eager")
+
+
+def test_compiling_while_the_cache_is_on(pipe: FluxPipeline) -> None:
+    with teacache.enabled(pipe, SKIPPING) as cache:
+        expected = generate(pipe)
+        pipe.transformer.compile_repeated_blocks(backend="eager", fullgraph=True)
+        assert torch.equal(generate(pipe), expected)
+    assert cache.stats.skipped > 0
+
+
+def test_the_whole_transformer(pipe: FluxPipeline) -> None:
+    """The model's own code between the blocks is compiled in pieces; the blocks are as a whole."""
+    counter = CompileCounterWithBackend("eager")
+    pipe.transformer = torch.compile(pipe.transformer, backend=counter)
+    check(pipe, counter, added=15, exact=True)
+
+
+def test_off_again_the_compiled_blocks_are_as_before(pipe: FluxPipeline) -> None:
+    counter = CompileCounterWithBackend("eager")
+    pipe.transformer.compile_repeated_blocks(backend=counter, fullgraph=True)
+    uncached, graphs = generate(pipe), counter.frame_count
+    with teacache.enabled(pipe, SKIPPING):
+        generate(pipe)
+    assert torch.equal(generate(pipe), uncached)
+    assert counter.frame_count == graphs + 1
