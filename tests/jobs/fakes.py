@@ -1,7 +1,10 @@
-"""A pipeline that makes noise for nothing, and does what prompts tell it: fail, hang, kill its process.
+"""Pipelines that make noise for nothing, and do what prompts tell them: fail, hang, kill their process.
 
-`python -m tests.jobs.fakes generate ...` is `python -m jobs generate ...` with that pipeline in the actors, on a Ray of
-its own. What it was asked to make stands in the file $FAKES_LOG, a line per row.
+`FakePipeline` stands in for a diffusers pipeline. `FakeGenerate` stands in for all that imports torch: actors with it
+start at once, take little memory, and spend $FAKES_SECONDS on a batch.
+
+`python -m tests.jobs.fakes generate ...` is `python -m jobs generate ...` with FakeGenerate in the actors, on a Ray of
+its own with $FAKES_CPUS. What was to be made stands in the file $FAKES_LOG, a line per row.
 """
 
 from __future__ import annotations
@@ -12,30 +15,97 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
+from jobs.config import Actors, Model
+from jobs.errors import JobFailed
+from jobs.rows import Made, Sample, table, values
 from jobs.runs import Tags
 
 TAGS = Tags(run="run", model="flux")
 
 RUNTIME_ENV = {"worker_process_setup_hook": "tests.jobs.fakes.install"}
-"""For `ray.init`: workers load the fake in place of any model."""
+"""For `ray.init`: the actors hold FakeGenerate."""
+
+
+_ALL = "FAKES_ALL"
 
 
 def install() -> None:
-    """Have the actors of this worker process load the fake. Costs nothing where there is none."""
-    from jobs.actor import Actor
+    """Have this process take fakes for all that would import torch; in a worker of pytest's, for the actor only."""
+    _replace("jobs.generate", Generate=FakeGenerate)
+    if _ALL not in os.environ:
+        return
+    _replace("jobs.models", check=lambda *_: FakeCall())
+    _replace("teacache", TeaCacheConfig=Uncached, AdaptiveConfig=Uncached, ScheduleConfig=Uncached, Uncached=Uncached)
 
-    original = Actor.__init__
 
-    def init(self: Any, *arguments: Any, **options: Any) -> None:
-        import jobs.loading
+def _replace(name: str, **contents: Any) -> None:
+    module = ModuleType(name)
+    vars(module).update(contents)
+    sys.modules[name] = module
 
-        jobs.loading.load = fake_load
-        original(self, *arguments, **options)
 
-    Actor.__init__ = init  # type: ignore[method-assign]
+@dataclass(frozen=True)
+class Uncached:
+    """The config of no cache at all."""
+
+
+@dataclass(frozen=True)
+class FakeCall:
+    """What the fake's call takes."""
+
+    accepted: frozenset[str] = frozenset({"prompt", "height", "width", "num_inference_steps"})
+    makes_videos: bool = False
+
+
+class FakeGenerate:
+    """Takes samples and gives rows as `jobs.generate.Generate` does."""
+
+    def __init__(self, model: Model, generation: object, actors: Actors, *_: object) -> None:
+        if "unloadable" in model.name:
+            raise JobFailed("can't be loaded: OSError: no weights")
+        if "fatal" in model.name:
+            os._exit(1)
+        self._model, self._actors = model, actors
+        self._seconds = float(os.environ.get("FAKES_SECONDS", "0"))
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        start = time.perf_counter()
+        samples = [Sample(**row) for row in batch.to_pylist()]
+        log(*(sample.prompt or "" for sample in samples))
+        for sample in samples:
+            _obey(sample.prompt or "")
+        if self._seconds:
+            time.sleep(self._seconds)
+        seconds = (time.perf_counter() - start) / len(samples)
+        return table(Made, [self._made(sample, len(samples), seconds) for sample in samples])
+
+    def _made(self, sample: Sample, batch_size: int, seconds: float) -> Made:
+        size = sample.height * sample.width * 3
+        return Made(
+            **values(sample, Sample),
+            model=self._model.name,
+            cache=self._model.cache.to_json(),
+            batch_size=batch_size,
+            batch=sample.id,
+            actor=str(os.getpid()),
+            num_gpus=0.0,
+            num_cpus=self._actors.num_cpus,
+            versions="{}",
+            created_at=datetime.now(timezone.utc),
+            seconds=seconds,
+            steps=sample.num_inference_steps,
+            computed=sample.num_inference_steps,
+            # The same row is the same picture. Little work to make, and to encode.
+            pixels=np.random.default_rng(sample.seed).bytes(16) * (size // 16) + bytes(size % 16),
+        )
 
 
 @dataclass
@@ -58,18 +128,19 @@ class FakePipeline:
         if num_inference_steps == 2:  # the warm-up
             return Images(torch.zeros(len(prompt), 3, height, width))
         self.sizes.append(len(prompt))
-        for text in prompt:
-            log(text)
         if len(prompt) > self.fits:
             raise torch.OutOfMemoryError(f"{len(prompt)} rows do not fit")
-        time.sleep(float(os.environ.get("FAKES_SECONDS", "0")))
         pictures = torch.stack([torch.rand(3, height, width, generator=each) for each in generator])
         for picture, text in zip(pictures, prompt, strict=True):
-            _obey(text, picture)
+            _obey(text)
+            if text == "raise":
+                raise RuntimeError("told to")
+            if text in ("nan", "flat"):
+                picture[:] = {"nan": float("nan"), "flat": 0.25}[text]
         return Images(pictures)
 
 
-def _obey(prompt: str, picture: Any) -> None:
+def _obey(prompt: str) -> None:
     word, _, number = prompt.partition(" ")
     if word == "die":
         os._exit(1)
@@ -77,12 +148,6 @@ def _obey(prompt: str, picture: Any) -> None:
         time.sleep(3600)
     if word == "sleep":
         time.sleep(float(number))
-    if word == "raise":
-        raise RuntimeError("told to")
-    if word == "nan":
-        picture[0, 0, 0] = float("nan")
-    if word == "flat":
-        picture[:] = 0.25
 
 
 class FakeCache:
@@ -100,19 +165,17 @@ class FakeCache:
         yield
 
 
-def fake_load(model: Any, device: str) -> tuple[Any, Any]:
+def fake_load(model: Model, device: str) -> tuple[FakePipeline, FakeCache]:
     if "unloadable" in model.name:
         raise OSError("no weights")
-    if "fatal" in model.name:
-        os._exit(1)
     return FakePipeline(), FakeCache()
 
 
-def log(line: str) -> None:
-    """Short lines that are appended come whole, whoever else writes."""
+def log(*lines: str) -> None:
+    """Short lines that are appended at once come whole, whoever else writes."""
     if path := os.environ.get("FAKES_LOG"):
         with Path(path).open("a") as file:
-            file.write(f"{line}\n")
+            file.write("".join(f"{line}\n" for line in lines))
 
 
 def main() -> None:
@@ -120,6 +183,8 @@ def main() -> None:
 
     import ray
 
+    os.environ[_ALL] = "1"
+    install()
     from jobs.cli import app
 
     ray.init(
