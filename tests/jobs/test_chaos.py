@@ -1,0 +1,53 @@
+"""A few kills on a local output and on S3 behind a bad line. The long one: `pytest -m chaos`, or
+`python -m tests.jobs.chaos --kills 20`.
+"""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.jobs import object_store
+from tests.jobs.chaos import BATCH_SIZE, Chaos, check
+from tests.jobs.object_store import Faults
+
+
+def suffer(folder: Path, output: str, kills: int, num_rows: int, **environment: str) -> None:
+    chaos = Chaos(folder=folder, output=output, seed=random.randrange(10**6), num_rows=num_rows, environment=environment)
+    print(f"seed {chaos.seed}")
+    chaos.prepare()
+    chaos.kill(kills)
+    code = chaos.finish()
+    assert code == 0, (folder / "said").read_text()[-3000:]
+    figures = check(chaos)
+    print(figures)
+    # Of one actor: the batch in its hands, and the one before, which is being encoded and uploaded.
+    assert figures["rows made again"] <= 2 * BATCH_SIZE * kills
+
+
+def test_a_job_that_is_killed_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    suffer(tmp_path, str(tmp_path / "out"), kills=2, num_rows=80)
+
+
+def test_a_job_to_s3_over_a_bad_line_loses_and_doubles_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in object_store.CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    faults = Faults(refused=0.03, delayed=0.1, cut=0.02)
+    with object_store.server() as store, object_store.proxy(store, faults) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        suffer(tmp_path, f"s3://{object_store.BUCKET}/out", kills=1, num_rows=40)
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("place", ["folder", "s3"])
+def test_twenty_kills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    if place == "folder":
+        suffer(tmp_path, str(tmp_path / "out"), kills=20, num_rows=800)
+        return
+    for name, value in object_store.CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    with object_store.server() as store, object_store.proxy(store, Faults(refused=0.02, cut=0.01)) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        suffer(tmp_path, f"s3://{object_store.BUCKET}/out", kills=20, num_rows=800)
