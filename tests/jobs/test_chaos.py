@@ -13,7 +13,9 @@ from tests.jobs.object_store import Faults
 
 
 def suffer(folder: Path, output: str, kills: int, num_rows: int, **environment: str) -> None:
-    chaos = Chaos(folder=folder, output=output, seed=random.randrange(10**6), num_rows=num_rows, environment=environment)
+    chaos = Chaos(
+        folder=folder, output=output, seed=random.randrange(10**6), num_rows=num_rows, environment=environment
+    )
     print(f"seed {chaos.seed}")
     chaos.prepare()
     chaos.kill(kills)
@@ -29,9 +31,7 @@ def test_a_job_that_is_killed_loses_and_doubles_nothing(tmp_path: Path) -> None:
     suffer(tmp_path, str(tmp_path / "out"), kills=2, num_rows=80)
 
 
-def test_a_job_to_s3_over_a_bad_line_loses_and_doubles_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_job_to_s3_over_a_bad_line_loses_and_doubles_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in object_store.CREDENTIALS.items():
         monkeypatch.setenv(name, value)
     faults = Faults(refused=0.03, delayed=0.1, cut=0.02)
