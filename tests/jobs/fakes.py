@@ -43,6 +43,7 @@ def install() -> None:
     if _ALL not in os.environ:
         return
     _replace("jobs.models", check=lambda *_: FakeCall())
+    _replace("jobs.loading", check_devices=lambda *_, **__: None)
     _replace("teacache", TeaCacheConfig=Uncached, AdaptiveConfig=Uncached, ScheduleConfig=Uncached, Uncached=Uncached)
 
 
