@@ -62,7 +62,7 @@ class Chaos:
         """Start the job as often as it takes to kill so many of its processes, each after a random time of work."""
         while len(self.killed) < kills:
             job = self.start()
-            family = self._wait_for_work(job)
+            family = self.wait_for_work(job)
             while len(self.killed) < kills and job.poll() is None:
                 time.sleep(self.random.uniform(0.0, 4.0))
                 victim = self.random.choice(VICTIMS)
@@ -72,7 +72,7 @@ class Chaos:
                     if victim not in ("actor", "writer"):
                         break
                 family += _descendants(job.pid)
-            _end(job, family)
+            end(job, family)
             if len(self.killed) < kills and not self._left():
                 raise SystemExit("all rows are made before all kills are done: give more rows")
 
@@ -80,7 +80,7 @@ class Chaos:
         """The job once more, undisturbed."""
         job = self.start()
         code = job.wait()
-        _end(job, [])
+        end(job, [])
         return code
 
     def made(self) -> list[str]:
@@ -90,7 +90,7 @@ class Chaos:
     def _left(self) -> int:
         return self.num_rows - len(set(self.made()))
 
-    def _wait_for_work(self, job: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    def wait_for_work(self, job: subprocess.Popen[bytes]) -> list[psutil.Process]:
         """Until the job makes rows, or has ended."""
         before = len(self.made())
         while job.poll() is None and len(self.made()) == before:
@@ -155,7 +155,7 @@ def _descendants(pid: int) -> list[psutil.Process]:
         return []
 
 
-def _end(job: subprocess.Popen[bytes], family: list[psutil.Process]) -> None:
+def end(job: subprocess.Popen[bytes], family: list[psutil.Process]) -> None:
     """A driver without its Ray may wait for it for a minute: not what is tested here."""
     for process in [*_descendants(job.pid), *family]:
         try:

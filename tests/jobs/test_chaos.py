@@ -2,13 +2,16 @@
 `python -m tests.jobs.chaos --kills 20`.
 """
 
+import json
 import random
+import signal
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from tests.jobs import object_store
-from tests.jobs.chaos import BATCH_SIZE, Chaos, check
+from tests.jobs.chaos import BATCH_SIZE, Chaos, check, end
 from tests.jobs.object_store import Faults
 
 
@@ -38,6 +41,28 @@ def test_a_job_to_s3_over_a_bad_line_loses_and_doubles_nothing(tmp_path: Path, m
     with object_store.server() as store, object_store.proxy(store, faults) as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
         suffer(tmp_path, f"s3://{object_store.BUCKET}/out", kills=1, num_rows=40)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_what_is_in_hand_be_finished(tmp_path: Path, number: signal.Signals) -> None:
+    chaos = Chaos(folder=tmp_path, output=str(tmp_path / "out"), seed=0, num_rows=400)
+    chaos.prepare()
+    job = chaos.start()
+    family = chaos.wait_for_work(job)
+    job.send_signal(number)
+    try:
+        assert job.wait(timeout=200) == 130
+    finally:
+        end(job, family)
+    said = (tmp_path / "said").read_text()
+    assert "leaving: the batches in hand are finished first; again to leave at once" in said
+    assert "interrupted; the same command goes on from here" in said
+    assert "Traceback" not in said
+    made = chaos.made()
+    assert 0 < len(made) < 400
+    assert sorted(pq.read_table(tmp_path / "out" / "manifest")["id"].to_pylist()) == sorted(made)
+    assert json.loads((tmp_path / "out" / "stats.json").read_text())["models"]["flux"]["done"] == len(made)
+    assert not (tmp_path / "out" / "lease.json").exists()
 
 
 @pytest.mark.chaos
