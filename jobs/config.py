@@ -171,7 +171,7 @@ class Actors(Section):
     batch_size: int = Field(default=4, gt=0, description="prompts per pipeline call; halved where memory runs out")
     exact: bool = Field(
         default=False,
-        description="a pipeline call for each row: its bytes then depend on no other row, to the last bit",
+        description="a pipeline call for each row: to the last bit, its bytes depend on num_cpus and the device only",
     )
     batch_timeout_seconds: float = Field(
         default=3600, gt=0, description="a call that takes longer hangs, and its actor is replaced"
