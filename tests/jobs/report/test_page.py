@@ -52,6 +52,7 @@ def test_hostile_prompts_are_text_and_nothing_else(visit: Visit) -> None:
     assert "right\\u202eto left\\u202c \\u2066isolated\\u2069 \\u200f" in text
     assert "zero \\u0000 bytes \\u001b[31m" in text
     assert f"{'w' * 400}w ... (5,000 characters)" in text
+    assert not any(mark in visit.page.content() for mark in "\u202e\u2066\u200f\x1b\x07")
     assert visit.page.locator("script").count() == 1
     assert visit.page.locator("img[onerror], [onmouseover]").count() == 0
     assert "49" not in visit.page.locator("figcaption", has_text="onmouseover").first.inner_text()
