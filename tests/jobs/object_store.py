@@ -61,10 +61,10 @@ def proxy(url: str, faults: Faults, seed: int = 0) -> Iterator[str]:
             await _relay(reader, writer, target, faults, chance)
         writer.close()
 
-    async def start() -> None:
-        await asyncio.start_server(serve, "127.0.0.1", port)
+    async def start() -> asyncio.Server:
+        return await asyncio.start_server(serve, "127.0.0.1", port)
 
-    loop.run_until_complete(start())
+    listener = loop.run_until_complete(start())
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     try:
@@ -72,6 +72,11 @@ def proxy(url: str, faults: Faults, seed: int = 0) -> Iterator[str]:
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        listener.close()
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
 
 
 async def _relay(

@@ -62,7 +62,9 @@ def test_prompts_that_kill_or_hang_fail_after_two_deaths_and_all_others_are_made
     }
     assert len(list(tmp_path.glob("out/media/**/*.png"))) == 6
     tries = collections.Counter(log.read_text().split())
-    assert (tries["die"], tries["hang"]) == (2, 2)
+    # What waits behind a row that kills goes with its actor, but was not begun.
+    assert tries["die"] == 2
+    assert tries["hang"] in (1, 2)
     assert not (tmp_path / "out" / "lease.json").exists()
 
     # The failed rows again, one of them mended: those and no others.
