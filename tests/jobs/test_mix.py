@@ -77,3 +77,24 @@ def test_a_row_has_the_same_bytes_in_any_job(job: BuildJob, shard: WriteShard, t
     for file in lost:
         file.unlink()
     assert hashes(run("two", ROWS[3:] + ROWS[:3], count=1, batch_size=4)) == expected
+
+
+def test_each_model_has_actors_and_statistics_of_its_own(job: BuildJob, shard: WriteShard, tmp_path: Path) -> None:
+    shard("a.parquet", **{column: [row[column] for row in ROWS[:1]] for column in ROWS[0]})
+    models = [
+        {**MODEL, "name": "pairs", "cache": CACHES["plain"]},
+        {**MODEL, "name": "singles", "cache": CACHES["adaptive"], "actors": {"batch_size": 1, "num_cpus": 0.25}},
+    ]
+    fields = {"model": None, "models": models, "actors": {"batch_size": 2, "num_cpus": 0.5}}
+    generation = {"num_inference_steps": 3, "width": 64, "height": 64, "max_sequence_length": 16, "samples": 2}
+    media = {"layout": "parquet", "format": "webp"}
+    built = job(**fields, generation=generation, audit={"fraction": 0.0}, media=media)
+    summary = generate(built, Console(file=io.StringIO()))
+    assert {name: (model.done, model.failed) for name, model in summary.models.items()} == {
+        "pairs": (2, 0),
+        "singles": (2, 0),
+    }
+    found = {(row["model"], row["id"]): row["batch_size"] for row in rows(tmp_path / "out")}
+    assert found == {("pairs", "r0"): 2, ("pairs", "r0-1"): 2, ("singles", "r0"): 1, ("singles", "r0-1"): 1}
+    assert len({row["seed"] for row in rows(tmp_path / "out")}) == 2
+    assert all(row["media_type"] == "image/webp" and ".parquet#" in row["uri"] for row in rows(tmp_path / "out"))
