@@ -26,7 +26,9 @@ class RunConfig:
 
     granularity: Granularity = "sample"
     """Whether each sample of a batch decides for itself, so that its result does not depend on its batchmates, or one
-    decision is taken for the whole batch, as in the published code."""
+    decision is taken for the whole batch, as in the published code. The rows that compute are gathered, so blocks see
+    varying batch sizes: torch.compile makes one graph for one row and one for any other number, unless `dynamic=False`,
+    which makes one for each."""
     residual_dtype: ResidualDtype | None = None
     """How residuals are kept; None means as the model computes."""
     residual_device: Literal["cpu"] | None = None
