@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from teacache.configs import TeaCacheConfig
-from teacache.policies import Moment, TeaCache, polynomial
+from teacache.configs import AdaptiveConfig, TeaCacheConfig
+from teacache.policies import Adaptive, Computed, Moment, TeaCache, polynomial
+from teacache.predictors import Extrapolation
 from teacache.recipe import Recipe
-from teacache.rows import Ties
+from teacache.rows import Selection, Ties
 
 LINE = (1.0, 0.0)
 
@@ -119,3 +120,47 @@ def test_a_higher_threshold_never_computes_more(changes: list[float], one: float
 def test_polynomial_is_highest_degree_first(coefficients: list[float], x: float) -> None:
     expected = sum(c * x**power for power, c in enumerate(reversed(coefficients)))
     assert polynomial(tuple(coefficients), x) == pytest.approx(expected, abs=1e-9)
+
+
+def adaptive_decisions(residuals: Sequence[float], tolerance: float, weights: Sequence[float] = ()) -> list[bool]:
+    """Of a run of one sample with these residuals (one number each) and a stack input of 10 at every step."""
+    policy = Adaptive(AdaptiveConfig(tolerance=tolerance), weights)
+    predictor, ties, rows = Extrapolation(1), Ties(1, "sample"), Selection((0,), 1)
+    decisions = []
+    for step, value in enumerate(residuals):
+        decision = policy.decide(moment(step, torch.zeros(1), ties, last=step == len(residuals) - 1))
+        decisions.append(decision.compute[0])
+        if not decisions[-1]:
+            continue
+        residual = torch.tensor([[value]], dtype=torch.float64)
+        stack_input = torch.full_like(residual, 10.0)
+        policy.observe(
+            Computed(step, ties, rows, stack_input, residual, partial(predictor.predict, step, rows), mask=None)
+        )
+        predictor.keep(step, residual, rows)
+    return decisions
+
+
+def test_adaptive_skips_as_many_steps_as_the_curvature_allows() -> None:
+    # r = i^2: the line through steps 0 and 1 errs at step 2 by 4 - 2 = 2, relative to |10 + 4|: e = 2 / 14, so
+    # c = e / (2 x 1) = 1 / 14. After step 2, with 1 the older node: step 3 costs c x 1 x 2 = 0.143, step 4 another
+    # c x 2 x 3 = 0.429, together 0.571; 0.5 allows the first only, so step 4 is computed.
+    squares = [float(step**2) for step in range(6)]
+    assert adaptive_decisions(squares, 0.5)[:5] == [True, True, True, False, True]
+    assert adaptive_decisions(squares, 0.6)[:5] == [True, True, True, False, False]
+    # A weight of 4 at step 3 makes it cost 0.571 on its own.
+    assert adaptive_decisions(squares, 0.5, weights=(1, 1, 1, 4, 1, 1))[:4] == [True, True, True, True]
+
+
+def test_a_straight_residual_is_skipped_up_to_the_cap_and_tolerance_zero_computes_all() -> None:
+    line = [float(step) for step in range(12)]
+    assert "".join("01"[step] for step in adaptive_decisions(line, 0.1)) == "111000000101"
+    assert all(adaptive_decisions([float(step**2) for step in range(12)], 0.0))
+
+
+@given(st.floats(1e-3, 1), st.floats(-1, 1), st.floats(0, 2), st.floats(0, 2))
+def test_a_higher_tolerance_never_computes_more(bend: float, slope: float, one: float, other: float) -> None:
+    """On residuals of one curvature, whichever steps are computed."""
+    residuals = [bend * step**2 + slope * step for step in range(28)]
+    low, high = sorted((one, other))
+    assert sum(adaptive_decisions(residuals, high)) <= sum(adaptive_decisions(residuals, low))
