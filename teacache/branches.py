@@ -88,12 +88,12 @@ class Branch:
 
     def keep(self, stack: StackInput, output: Tensor, rows: Selection) -> None:
         """Keep what the computed rows added to their input, for the steps that skip."""
-        if not self._policy.skips or not rows.rows:
+        if not self._policy.skips or not rows.rows or _records_gradients(output):
             return
         assert self._place is not None
         assert self._ties is not None
         before, step = rows.take(stack.hidden_states.detach()), self._place.step
-        residual = rows.take(output.detach()) - before
+        residual = (rows.take(output.detach()) - before).to(before.dtype)  # under autocast blocks give another type
         mask = None if stack.mask is None else rows.take(stack.mask)
         self._policy.observe(
             Computed(step, self._ties, rows, before, residual, lambda: self._predictor.predict(step, rows), mask)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -82,12 +83,21 @@ def enable(target: DiffusionPipeline | nn.Module, config: CacheConfig | None = N
     config = TeaCacheConfig() if config is None else config
     denoisers = named_denoisers(target)
     for denoiser in denoisers.values():
-        if session_of(denoiser) is not None:
-            raise AlreadyEnabledError("teacache is enabled already; teacache.disable(...) comes first")
-        if getattr(denoiser, "_cache_config", None) is not None:
-            raise AlreadyEnabledError("a cache of diffusers' own is enabled already; disable_cache() comes first")
+        check_uncached(denoiser)
     ready = [_attach(target, attribute, config, model) for attribute in denoisers]
-    return Cache(config, tuple(put_on() for put_on in ready))
+    try:
+        return Cache(config, tuple(put_on() for put_on in ready))
+    except Exception:
+        disable(target)
+        raise
+
+
+def check_uncached(denoiser: nn.Module) -> None:
+    """Raises AlreadyEnabledError if a cache is on."""
+    if session_of(denoiser) is not None:
+        raise AlreadyEnabledError("teacache is enabled already; teacache.disable(...) comes first")
+    if getattr(denoiser, "_cache_config", None) is not None:
+        raise AlreadyEnabledError("a cache of diffusers' own is enabled already; disable_cache() comes first")
 
 
 def disable(target: DiffusionPipeline | nn.Module) -> None:
@@ -97,18 +107,19 @@ def disable(target: DiffusionPipeline | nn.Module) -> None:
 
 
 @contextmanager
-def enabled(target: DiffusionPipeline | nn.Module, config: CacheConfig | None = None) -> Iterator[Cache]:
+def enabled(target: DiffusionPipeline | nn.Module, config: CacheConfig | None = None, *,
+            model: Model | None = None) -> Iterator[Cache]:  # fmt: skip
     """`enable` for the length of a `with` block, and `disable` after it, whatever happens inside."""
-    cache = enable(target, config)
+    cache = enable(target, config, model=model)
     try:
         yield cache
     finally:
         disable(target)
 
 
-def apply_teacache(module: nn.Module, config: CacheConfig | None = None) -> Cache:
+def apply_teacache(module: nn.Module, config: CacheConfig | None = None, *, model: Model | None = None) -> Cache:
     """`enable` under the name that diffusers would give it, like `apply_first_block_cache`."""
-    return enable(module, config)
+    return enable(module, config, model=model)
 
 
 def named_denoisers(target: DiffusionPipeline | nn.Module) -> dict[str, nn.Module]:
@@ -173,7 +184,8 @@ def progress_of(target: DiffusionPipeline | nn.Module, config: CacheConfig) -> P
             "pipeline, whose scheduler tells; leave them out",
             stacklevel=4,
         )
-    return PipelineProgress(lambda: target.scheduler)
+    pipeline = weakref.ref(target)  # a Cache that somebody holds on to keeps no pipeline alive
+    return PipelineProgress(lambda: pipeline().scheduler)  # type: ignore[union-attr]
 
 
 def published_for(target: DiffusionPipeline | nn.Module) -> tuple[Published, ...]:

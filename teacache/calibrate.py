@@ -20,7 +20,7 @@ import torch
 from diffusers import DiffusionPipeline
 
 from teacache.branches import Method
-from teacache.cache import named_denoisers, progress_of
+from teacache.cache import check_uncached, named_denoisers, progress_of
 from teacache.calibration import Calibration, Conditions
 from teacache.checkpoint import described, plain
 from teacache.configs import Uncached
@@ -87,6 +87,7 @@ def record(pipe: DiffusionPipeline, prompt: str, *, number: int = 0, num_inferen
     recorders: dict[tuple[str, int], Recorder] = {}
     with ExitStack() as stack:
         for name, denoiser in named_denoisers(pipe).items():
+            check_uncached(denoiser)
             model = model_for(denoiser)
             progress = progress_of(pipe, Uncached())
 
@@ -111,7 +112,10 @@ def conditions_of(
     sigmas = getattr(scheduler, "sigmas", None)
     denoisers = named_denoisers(pipe)
     return Conditions(
-        denoisers={name: described(denoiser) for name, denoiser in denoisers.items()},
+        denoisers={
+            name: {**described(denoiser), "class": model_for(denoiser).transformer}
+            for name, denoiser in denoisers.items()
+        },
         scheduler=described(scheduler),
         num_inference_steps=num_inference_steps,
         timesteps=tuple(scheduler.timesteps.tolist()),

@@ -161,7 +161,7 @@ class ScheduleConfig(RunConfig):
     """
 
     steps: tuple[int, ...] = ()
-    """The computed steps. 0 belongs to them, and usually the last one."""
+    """The computed steps. A run's first step is computed in any case; usually the last one belongs to the list."""
     computed: int | None = None
     """Instead of a list: how many steps to compute. Which ones, a calibration says."""
     calibration: str | None = None
@@ -177,8 +177,8 @@ class ScheduleConfig(RunConfig):
             raise ValueError("calibration goes with computed; a list of steps needs none")
         if self.computed is not None and self.computed < 2:
             raise ValueError(f"computed must be >= 2, got {self.computed!r}")
-        if self.steps and (self.steps[0] != 0 or list(self.steps) != sorted(set(self.steps))):
-            raise ValueError(f"steps must be a growing list of step numbers that starts with 0, got {self.steps!r}")
+        if self.steps and (self.steps[0] < 0 or list(self.steps) != sorted(set(self.steps))):
+            raise ValueError(f"steps must be a growing list of step numbers from 0 on, got {self.steps!r}")
         if self.num_inference_steps is not None and self.steps and self.steps[-1] >= self.num_inference_steps:
             raise ValueError(f"steps end with {self.steps[-1]}, beyond num_inference_steps {self.num_inference_steps}")
         if self.order not in (0, 1):

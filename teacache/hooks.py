@@ -273,8 +273,8 @@ def attach(transformer: nn.Module, model: Model | None, session: Session, *, ind
 def _attach_to_stack(transformer: nn.Module, model: Model, attachment: Attachment, inputs: dict[str, Any],
                      indicator: str, exit_at: str) -> None:  # fmt: skip
     session = attachment.session
-    stack = [BlockForward(unwrap_module(block), session, model, blocks)
-             for blocks in model.stack for block in getattr(transformer, blocks.name)]  # fmt: skip
+    lists = [(blocks, getattr(transformer, blocks.name)) for blocks in model.stack if _has(transformer, blocks.name)]
+    stack = [BlockForward(unwrap_module(block), session, model, blocks) for blocks, found in lists for block in found]
     idle = [module for name in model.idle for module in getattr(transformer, name) or ()]
     attachment.forwards += [*stack, *(IdleForward(unwrap_module(module), session) for module in idle)]
     evaluate = _evaluator(transformer, attachment, model.indicators.get(indicator, Indicator()))
@@ -298,6 +298,13 @@ def _attach_to_stack(transformer: nn.Module, model: Model, attachment: Attachmen
         return (session.call.leave_stack(args[0]), *args[1:])
 
     attachment.handles.append(module.register_forward_pre_hook(leave))
+
+
+def _has(transformer: nn.Module, name: str) -> bool:
+    """Raises ValueError if a record names blocks that the transformer does not have."""
+    if not hasattr(transformer, name):
+        raise ValueError(f"{type(transformer).__name__} has no {name}; the record of its blocks is for another class")
+    return True
 
 
 def _evaluator(transformer: nn.Module, attachment: Attachment,

@@ -90,6 +90,13 @@ class Model:
     pipelines: tuple[str, ...] = ()
     """The pipeline classes that the tests run it in."""
 
+    def __post_init__(self) -> None:
+        for blocks in self.stack:
+            if self.hidden_states not in blocks.returns:
+                raise ValueError(
+                    f"{self.transformer}: {blocks.name} must return {self.hidden_states}, got {blocks.returns}"
+                )
+
     @property
     def indicator(self) -> str:
         """The name of the default indicator."""

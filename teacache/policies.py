@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from teacache.configs import AdaptiveConfig, ScheduleConfig, TeaCacheConfig
@@ -129,7 +130,10 @@ class TeaCache:
         """eq. 4 of the paper, with the earlier step below the line: shape (2, rows)."""
         if self._config.granularity == "batch":
             indicator, previous = indicator.unsqueeze(0), previous.unsqueeze(0)
-        return row_norms(indicator - previous, previous, strict=self._config.strict)
+        if not self._config.strict:
+            return row_norms(indicator - previous, previous)
+        change, reference = row_norms(indicator - previous, previous, strict=True)
+        return torch.stack([change / reference, torch.ones_like(change)])  # divided in the model's precision, too
 
     def _crosses(self, row: int, distance: float) -> bool:
         self._accumulated[row] += self._rescaled(distance)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -19,6 +19,7 @@ class Selection:
     rows: tuple[int, ...]
     size: int
     """Of the whole batch."""
+    _indexes: dict[tuple[torch.device, int], Tensor] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def all(self) -> bool:
@@ -56,7 +57,10 @@ class Selection:
         return value
 
     def _index(self, device: torch.device, times: int) -> Tensor:
-        return torch.tensor([row + time * self.size for time in range(times) for row in self.rows], device=device)
+        if (device, times) not in self._indexes:  # a copy to the device, which is not to be made for every block
+            numbers = [row + time * self.size for time in range(times) for row in self.rows]
+            self._indexes[device, times] = torch.tensor(numbers, device=device)
+        return self._indexes[device, times]
 
 
 class Ties:
@@ -71,7 +75,7 @@ class Ties:
         self.size = size
         self._all = granularity == "batch"
         self._samples = size
-        self._candidates = [count for count in (size // 3, size // 2) if count and size % count == 0]
+        self._candidates = [size // repeats for repeats in (2, 3) if size % repeats == 0]
         self._pending: Tensor | None = None
 
     def watch(self, latents: Tensor) -> None:

@@ -21,7 +21,7 @@ class Schedule:
     """The best list of a given number of computed steps."""
 
     steps: tuple[int, ...]
-    """The computed steps, from 0."""
+    """The computed steps, as the scheduler numbers them."""
     error: float
     """The predicted error: weighted relative errors of the stack's output, summed over the skipped steps."""
 
@@ -29,15 +29,19 @@ class Schedule:
 def find_schedules(recordings: Sequence[Recording]) -> tuple[Schedule, ...]:
     """The best schedule for every number of computed steps from 2 to all; the first and the last are always computed.
 
+    Branches that stop early (Lumina2's `cfg_trunc_ratio`) have no say in it.
+
     Raises:
-        ValueError: the recordings are of runs of different lengths.
+        ValueError: the runs start at different steps.
     """
-    lengths = {recording.steps for recording in recordings}
-    if len(lengths) != 1:
-        raise ValueError(f"schedules need runs of one length, got {sorted(lengths)} steps")
-    (steps,) = lengths
-    errors = np.mean([line_errors(recording) for recording in recordings], axis=0)
-    return tuple(_best(errors, count) for count in range(min(2, steps), steps + 1))
+    longest = max(recording.steps for recording in recordings)
+    whole = [recording for recording in recordings if recording.steps == longest]
+    starts = {recording.first_step for recording in whole}
+    if len(starts) != 1:
+        raise ValueError(f"schedules need runs that start alike, got steps {sorted(starts)}")
+    (first_step,) = starts
+    errors = np.mean([line_errors(recording) for recording in whole], axis=0)
+    return tuple(_best(errors, count, first_step) for count in range(min(2, longest), longest + 1))
 
 
 def line_errors(recording: Recording) -> NDArray[np.float64]:
@@ -61,11 +65,11 @@ def line_errors(recording: Recording) -> NDArray[np.float64]:
     return errors
 
 
-def _best(errors: NDArray[np.float64], computed: int) -> Schedule:
-    """The cheapest list of `computed` steps that starts with 0 and ends with the last one."""
+def _best(errors: NDArray[np.float64], computed: int, first_step: int) -> Schedule:
+    """The cheapest list of `computed` steps that starts with the first one and ends with the last one."""
     count = len(errors)
     if count == 1:
-        return Schedule(steps=(0,), error=0.0)
+        return Schedule(steps=(first_step,), error=0.0)
     # gaps[a, b, c]: the errors of all skipped steps between b and the next computed step c.
     gaps = np.concatenate([np.zeros((count, count, 1)), np.cumsum(errors, axis=2)[:, :, :-1]], axis=2)
     # cost[a, b]: the cheapest list so far whose last two steps are a and b; (0, 0) stands for the first step alone.
@@ -83,4 +87,4 @@ def _best(errors: NDArray[np.float64], computed: int) -> Schedule:
     for came_from in reversed(trail):
         steps.append(b)
         b, c = int(came_from[b, c]), b
-    return Schedule(steps=tuple(reversed(steps)), error=error)
+    return Schedule(steps=tuple(first_step + step for step in reversed(steps)), error=error)

@@ -15,13 +15,13 @@ _KNOWN: dict[str, tuple[float, ...]] = {}
 def sensitivities(scheduler: Any) -> tuple[float, ...]:
     """|d x_next / d output| at each of the scheduler's timesteps, over their mean.
 
-    Works on copies, after `set_timesteps` and before the first step. A scheduler whose step is linear in the denoiser's
+    Works on copies, after `set_timesteps`, wherever the run is. A scheduler whose step is linear in the denoiser's
     output tells it by three calls with constant outputs 0, 1 and 2. For one that is not linear, or whose `step` takes
     other arguments than (output, timestep, sample), the result is empty: all steps weigh the same. For Euler flow
     matching the values are the sigma differences, for DDIM a coefficient that grows towards the last steps.
     The last few schedules are remembered, as this takes as long as some steps of a small model.
     """
-    scheduler = _on_cpu(scheduler)
+    scheduler = _afresh(scheduler)
     state = {name: value.tolist() if isinstance(value, Tensor) else value for name, value in vars(scheduler).items()}
     key = f"{type(scheduler)} {state}"
     if key not in _KNOWN:
@@ -49,16 +49,21 @@ def _probe(scheduler: Any) -> tuple[float, ...]:
 
 
 def _step(scheduler: Any, output: float, timestep: Tensor, sample: Tensor) -> Tensor:
-    with torch.random.fork_rng(devices=[]):  # the same noise, where the scheduler adds some
-        torch.manual_seed(0)
+    generator = torch.default_generator
+    before = generator.get_state()
+    generator.manual_seed(0)  # the same noise, where the scheduler adds some; torch.manual_seed seeds GPUs as well
+    try:
         result: Tensor = scheduler.step(torch.full_like(sample, output), timestep, sample, return_dict=False)[0]
+    finally:
+        generator.set_state(before)
     return result.float()
 
 
-def _on_cpu(scheduler: Any) -> Any:
-    """A copy whose tensors are on the CPU, so that nothing but this one transfer touches a device."""
-    scheduler = copy.deepcopy(scheduler)
+def _afresh(scheduler: Any) -> Any:
+    """The scheduler as it was before its first step, its tensors on the CPU: nothing else is read from a device."""
+    fresh = type(scheduler).from_config(scheduler.config)
     for name, value in vars(scheduler).items():
-        if isinstance(value, Tensor):
-            setattr(scheduler, name, value.cpu())
-    return scheduler
+        if isinstance(value, Tensor) and value.ndim == 1:  # timesteps and sigmas, no samples of steps gone by
+            setattr(fresh, name, value.cpu())
+    fresh.num_inference_steps = getattr(scheduler, "num_inference_steps", None)
+    return fresh

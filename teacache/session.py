@@ -114,7 +114,11 @@ class Session:
         if failed or call is None:
             self.discard()
             return
-        call.end()
+        try:
+            call.end()
+        except RuntimeError:
+            self.discard()
+            raise
 
     def _place(self, timestep: Callable[[], Any], context: str | None) -> Run:
         """The run that a call belongs to, with its step brought up to date."""
@@ -183,6 +187,8 @@ class Session:
     def _counts(self) -> bool:
         """Whether the run in hand is to be counted as it stands."""
         run = self._run
+        if self.call is not None:  # it never came to its end, as after Ctrl-C
+            return False
         return run is not None and (run.last_step or not self._progress.knows_end or self._progress.completed)
 
     def _open_run(self) -> Stats:

@@ -12,6 +12,7 @@ class Stopwatch:
     `seconds` does. On other devices it is the host's clock."""
 
     def __init__(self, device: torch.device) -> None:
+        self._device = device
         self._cuda = device.type == "cuda"
         self._seconds = 0.0
         self._started = 0.0
@@ -20,14 +21,14 @@ class Stopwatch:
     def start(self) -> None:
         if self._cuda:
             begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
-            begin.record()
+            begin.record(torch.cuda.current_stream(self._device))
             self._events.append((begin, end))
         else:
             self._started = time.perf_counter()
 
     def stop(self) -> None:
         if self._cuda:
-            self._events[-1][1].record()
+            self._events[-1][1].record(torch.cuda.current_stream(self._device))
         else:
             self._seconds += time.perf_counter() - self._started
 

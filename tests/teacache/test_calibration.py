@@ -85,3 +85,10 @@ def test_a_file_that_is_no_calibration_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text('{"coefficients": [1]}')
     with pytest.raises(teacache.CoefficientsError, match="is no calibration that teacache wrote"):
         teacache.Calibration.load(tmp_path / "x.json")
+
+
+def test_a_pipeline_whose_cache_is_on_is_not_calibrated(prompted: PromptedFlux) -> None:
+    with teacache.enabled(prompted, teacache.AdaptiveConfig()):
+        with pytest.raises(teacache.AlreadyEnabledError, match="enabled already"):
+            teacache.calibrate(prompted, PROMPTS, degree=1, **CALL)
+    assert not any("forward" in vars(module) for module in prompted.transformer.modules())

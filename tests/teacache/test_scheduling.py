@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -60,6 +61,19 @@ def test_a_straight_residual_needs_no_more_than_its_first_steps() -> None:
     assert schedule.error == pytest.approx(0, abs=1e-6)
 
 
-def test_runs_of_different_lengths_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"runs of one length, got \[3, 4\] steps"):
-        find_schedules([recording(np.ones((3, 2))), recording(np.ones((4, 2)))])
+def test_steps_are_numbered_as_the_scheduler_does_and_short_branches_have_no_say() -> None:
+    residuals = np.random.default_rng(1).normal(size=(STEPS, 5))
+    late = replace(recording(residuals), first_step=10)
+    short = replace(recording(residuals[:4] * 100), first_step=10)
+    expected = find_schedules([recording(residuals)])
+    assert [each.steps for each in find_schedules([late, short])] == [
+        tuple(10 + step for step in each.steps) for each in expected
+    ]
+    weights = (9.0,) * 10 + (1.0,) * STEPS
+    assert np.allclose(line_errors(replace(late, sensitivities=weights)), line_errors(recording(residuals)))
+
+
+def test_runs_that_start_at_different_steps_are_refused() -> None:
+    runs = [recording(np.ones((3, 2))), replace(recording(np.ones((3, 2))), first_step=1)]
+    with pytest.raises(ValueError, match=r"runs that start alike, got steps \[0, 1\]"):
+        find_schedules(runs)

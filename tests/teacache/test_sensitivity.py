@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from diffusers import (
+    CogVideoXDPMScheduler,
+    DDIMScheduler,
+    DDPMScheduler,
+    DPMSolverMultistepScheduler,
+    FlowMatchEulerDiscreteScheduler,
+)
+
+from teacache.sensitivity import sensitivities
+
+
+def test_euler_moves_by_its_sigma_differences() -> None:
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
+    scheduler.set_timesteps(7)
+    differences = (scheduler.sigmas[:-1] - scheduler.sigmas[1:]).tolist()
+    mean = sum(differences) / 7
+    assert sensitivities(scheduler) == pytest.approx([difference / mean for difference in differences], rel=1e-4)
+
+
+def test_ddim_with_v_prediction_moves_by_its_coefficients() -> None:
+    """x_next = a' x0 + b' e with x0 = a x - b v and e = a v + b x, so d x_next / d v = a b' - a' b."""
+    scheduler = DDIMScheduler(prediction_type="v_prediction", clip_sample=False, timestep_spacing="trailing",
+                              rescale_betas_zero_snr=True)  # fmt: skip
+    scheduler.set_timesteps(9)
+    moves = []
+    for timestep in scheduler.timesteps.tolist():
+        now, before = scheduler.alphas_cumprod[timestep], timestep - scheduler.config.num_train_timesteps // 9
+        then = scheduler.alphas_cumprod[before] if before >= 0 else scheduler.final_alpha_cumprod
+        moves.append(float(abs(now.sqrt() * (1 - then).sqrt() - then.sqrt() * (1 - now).sqrt())))
+    mean = sum(moves) / 9
+    assert sensitivities(scheduler) == pytest.approx([move / mean for move in moves], rel=1e-3)
+
+
+def test_a_run_in_the_middle_and_the_scheduler_itself_make_no_difference() -> None:
+    scheduler = DPMSolverMultistepScheduler()
+    scheduler.set_timesteps(6)
+    expected = sensitivities(scheduler)
+    assert len(expected) == 6
+    sample = torch.randn(1, 2)
+    for timestep in scheduler.timesteps[:3]:
+        sample = scheduler.step(torch.zeros_like(sample), timestep, sample).prev_sample
+    assert scheduler.step_index == 3
+    assert len(sensitivities(scheduler)) == 6
+    assert scheduler.step_index == 3
+
+
+@pytest.mark.parametrize(
+    "scheduler", [DDIMScheduler(thresholding=True), CogVideoXDPMScheduler()], ids=["thresholds", "its own step"]
+)
+def test_others_weigh_the_same(scheduler: DDIMScheduler) -> None:
+    scheduler.set_timesteps(5)
+    assert sensitivities(scheduler) == ()
+
+
+def test_noise_that_a_scheduler_adds_is_no_movement_and_nobody_elses_is_drawn() -> None:
+    scheduler = DDPMScheduler(clip_sample=False)
+    scheduler.set_timesteps(5)
+    torch.manual_seed(3)
+    expected = torch.randn(4)
+    torch.manual_seed(3)
+    assert len(sensitivities(scheduler)) == 5
+    assert torch.equal(torch.randn(4), expected)
