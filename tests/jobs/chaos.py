@@ -91,11 +91,16 @@ class Chaos:
         return self.num_rows - len(set(self.made()))
 
     def wait_for_work(self, job: subprocess.Popen[bytes]) -> list[psutil.Process]:
-        """Until the job makes rows, or has ended."""
-        before = len(self.made())
-        while job.poll() is None and len(self.made()) == before:
-            time.sleep(0.1)
+        """Until the job has written rows, or has ended: before its first ones there is nothing to lose."""
+        before = self._manifest()
+        while job.poll() is None and self._manifest() <= before:
+            time.sleep(0.2)
         return _descendants(job.pid)
+
+    def _manifest(self) -> set[str]:
+        fs, path = storage.open_url(f"{self.output}/manifest")
+        fs.invalidate_cache()
+        return {name for name in fs.find(path) if name.endswith(".parquet")}
 
 
 def check(chaos: Chaos) -> dict[str, int]:
