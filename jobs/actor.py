@@ -58,7 +58,6 @@ class Actor:
     """
 
     def __init__(self, setup: Setup, finish: Callable[[pa.Table], object]) -> None:
-        from jobs.generate import Generate
 
         storage_options.use(setup.storage_options)
         self._setup, self._finish = setup, finish
@@ -66,18 +65,31 @@ class Actor:
         self._busy = self._leaving = False
         signal.signal(signal.SIGTERM, self._leave)
         self._broken = ""
+        self._generate: Generate | None = None
+
+    def _load(self) -> Generate | None:
+        """At the first batch: of a constructor that kills its process Ray would make one try after the other."""
+        from jobs.generate import Generate
+
         try:
-            self._generate: Generate = Generate(
-                setup.model, setup.generation, setup.actors, setup.audit_fraction, setup.run
+            return Generate(
+                self._setup.model,
+                self._setup.generation,
+                self._setup.actors,
+                self._setup.audit_fraction,
+                self._setup.run,
             )
         except JobFailed as error:
-            # Ray makes a page of tracebacks of what a constructor raises.
             self._broken = str(error)
+            return None
 
     def __call__(self, block: pa.Table) -> pa.Table:
         samples, reason = unpacked(block)
-        if reason or self._broken:
-            return ending(reason or self._broken)
+        if reason:
+            return ending(reason)
+        self._generate = self._generate or self._load()
+        if self._generate is None:
+            return ending(self._broken)
         if self._leaving:
             time.sleep(10 * _TO_HAND_OVER)
         if self._glance.over():
