@@ -87,7 +87,8 @@ class Actor:
         samples, reason = unpacked(block)
         if reason:
             return ending(reason)
-        self._generate = self._generate or self._load()
+        if not self._broken:
+            self._generate = self._generate or self._load()
         if self._generate is None:
             return ending(self._broken)
         if self._leaving:
