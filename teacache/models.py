@@ -93,9 +93,8 @@ class Model:
     def __post_init__(self) -> None:
         for blocks in self.stack:
             if self.hidden_states not in blocks.returns:
-                raise ValueError(
-                    f"{self.transformer}: {blocks.name} must return {self.hidden_states}, got {blocks.returns}"
-                )
+                names = ", ".join(blocks.returns)
+                raise ValueError(f"{self.transformer}: {blocks.name} must return {self.hidden_states}, got {names}")
 
     @property
     def indicator(self) -> str:

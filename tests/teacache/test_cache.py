@@ -354,3 +354,47 @@ def test_a_call_without_a_timestep_says_what_it_takes() -> None:
         pytest.raises(ValueError, match="the call has no argument timestep; it takes x, t"),
     ):
         model(torch.ones(1), 2.0)
+
+
+class Doubling(nn.Module):
+    """A block that adds its input to itself."""
+
+    def forward(self, x: torch.Tensor, scale: float) -> torch.Tensor:
+        return x + scale * x
+
+
+class Foreign(nn.Module):
+    """A transformer of nobody's: two blocks in a list with a name of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList([Doubling(), Doubling()])
+
+    def forward(self, x: torch.Tensor, timestep: float) -> torch.Tensor:
+        for stage in self.stages:
+            x = stage(x, timestep)
+        return x
+
+
+FOREIGN = teacache.Model(
+    transformer="Foreign", stack=(teacache.Blocks(name="stages", returns=("x",)),), hidden_states="x", latents="x"
+)
+
+
+def test_a_record_makes_any_transformer_cacheable() -> None:
+    model = Foreign()
+    with teacache.enabled(model, teacache.ScheduleConfig(steps=(0, 1), order=1), model=FOREIGN) as cache:
+        outputs = [float(model(torch.full((1, 1), 10.0), timestep=scale)) for scale in (3.0, 2.0, 1.0)]
+    # computed: 10 x (1 + s)^2 = 160, 90; residuals 150, 80; the line goes on to 10, so 10 + 10
+    assert outputs == [160.0, 90.0, 20.0]
+    assert cache.stats.calls[0].computed == ((True, True, False),)
+
+
+def test_a_record_for_another_class_is_refused_and_leaves_nothing() -> None:
+    model = Foreign()
+    wrong = replace(FOREIGN, stack=(*FOREIGN.stack, teacache.Blocks(name="layers", returns=("x",))))
+    with pytest.raises(ValueError, match="Foreign has no layers; the record of its blocks is for another class"):
+        teacache.enable(model, teacache.AdaptiveConfig(), model=wrong)
+    assert not any("forward" in vars(module) for module in model.modules())
+    with pytest.raises(ValueError, match="Foreign: stages must return x, got y"):
+        replace(FOREIGN, stack=(teacache.Blocks(name="stages", returns=("y",)),))
