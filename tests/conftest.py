@@ -1,5 +1,6 @@
 """Settings that every test shares."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,10 @@ import pytest
 import torch
 
 torch.set_num_threads(1)  # one thread rounds the same way on every machine
+
+# Workers that Ray starts have to find the tests' own modules, which no package installs.
+ROOT = str(Path(__file__).parents[1])
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [ROOT, os.environ.get("PYTHONPATH")]))
 
 
 @pytest.fixture(scope="session")

@@ -54,7 +54,9 @@ class Chaos:
                    "--prompts", str(self.folder / "prompts"), "--actors.batch_size", str(BATCH_SIZE),
                    "--generation.width", "16", "--generation.height", "16", "--model.cache.method", "none"]  # fmt: skip
         log = self.folder / "log"
-        environment = {**os.environ, "FAKES_LOG": str(log), "FAKES_SECONDS": "0.5", **self.environment}
+        root = str(Path(__file__).parents[2])  # for the modules of Ray's workers
+        own = {"PYTHONPATH": root, "FAKES_LOG": str(log), "FAKES_SECONDS": "0.5"}
+        environment = {**os.environ, **own, **self.environment}
         with (self.folder / "said").open("ab") as said:
             return subprocess.Popen(command, env=environment, stdout=said, stderr=said, start_new_session=True)
 
