@@ -76,8 +76,9 @@ def test_other_settings_are_refused(job: BuildJob, tmp_path: Path, sections: dic
 
 def test_an_output_that_cannot_be_written_is_refused(job: BuildJob, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    for output in (f"{tmp_path}/file", f"{tmp_path}/file/below", "bogus://bucket"):
-        with pytest.raises(Refused, match="output: can't write"):
+    outputs = {f"{tmp_path}/file": "write", f"{tmp_path}/file/below": "write", "bogus://bucket": "read"}
+    for output, what in outputs.items():
+        with pytest.raises(Refused, match=f"output: can't {what}"):
             claim(job(output=output))
 
 
