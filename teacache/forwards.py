@@ -1,0 +1,183 @@
+"""What stands in the place of a module's forward while a cache is on: on blocks, and on modules between them.
+
+A forward is replaced below everything that others have put on the module (accelerate, group offloading), so that the
+weights are on the device when the indicator asks for them, and in a way that copies cleanly.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch._dynamo.decorators import skip
+
+from teacache.models import Arguments, Blocks, Model
+from teacache.session import Call, Session
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def uncompiled(function: Function) -> Function:
+    """Not traced by torch.compile, nor what it calls."""
+    marked: Function = torch.compiler.disable(function)  # type: ignore[no-untyped-call]
+    return marked
+
+
+def _between(function: Function) -> Function:
+    """Not traced by torch.compile; what it calls is, as a whole (a block's own forward), where not `uncompiled`."""
+    skip(function)  # what follows is looked up anew at every call without it, which costs as much as a small block
+    marked: Function = torch.compiler.disable(function, recursive=False)  # type: ignore[no-untyped-call]
+    return marked
+
+
+_NOTHING = torch.empty(0)
+
+
+def _some_graph(nothing: Tensor) -> Tensor:
+    """A block that was compiled with fullgraph=True has to come by a graph at every call; a skipped one by this."""
+    return nothing.unsqueeze(0)
+
+
+class Replacement:
+    """A callable in the place of a module's forward; a deep copy of the module gets its own forward back."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        holder, name = _innermost(module)
+        self.original: Callable[..., Any] = getattr(holder, name)
+        self.__wrapped__ = self.original  # inspect.signature follows it
+        setattr(holder, name, self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return copy.deepcopy(self.original, memo)
+
+    def undo(self) -> None:
+        """Put the forward back, wherever the layers that came later have moved this."""
+        for holder, name in _layers(self.module):
+            if vars(holder).get(name) is self:
+                if (
+                    name == "forward"
+                    and holder is self.module
+                    and self.original == type(self.module).forward.__get__(self.module)
+                ):
+                    delattr(holder, name)
+                else:
+                    setattr(holder, name, self.original)
+
+
+class BlockForward(Replacement):
+    """On every block of the stack; `enter` is set on the first one, `exits` on the last one."""
+
+    def __init__(self, block: nn.Module, session: Session, model: Model, blocks: Blocks) -> None:
+        super().__init__(block)
+        self._session = session
+        self._model = model
+        self._returns = blocks.returns
+        self._position = blocks.returns.index(model.hidden_states)
+        self._names = parameter_names(block)
+        self.enter: Callable[[Call, nn.Module, Arguments], None] | None = None
+        self.exits = False
+
+    @_between
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        call = self._session.call
+        if call is None:  # the block is called by something else than the denoiser's forward
+            return self.original(*args, **kwargs)
+        due = self._before(call, args, kwargs)
+        output = _some_graph(_NOTHING) if due is None else self.original(*due[0], **due[1])
+        return self._after(call, args, kwargs, output)
+
+    @uncompiled
+    def _before(
+        self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        """The arguments of the rows that are due; None where none are."""
+        if self.enter is not None:
+            self.enter(call, self.module, Arguments(self._names, args, kwargs))
+        if call.rows.all:
+            return args, kwargs
+        if not call.rows.rows:
+            return None
+        return (
+            tuple(self._take(call, name, value) for name, value in zip(self._names, args, strict=False)),
+            {name: self._take(call, name, value) for name, value in kwargs.items()},
+        )
+
+    @uncompiled
+    def _after(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+        """What the block returns: its output, and in rows that were not computed what it took in."""
+        if call.rows.all:
+            if self.exits:
+                self._leave(call, output if len(self._returns) > 1 else (output,))
+            return output
+        arguments = Arguments(self._names, args, kwargs)
+        outputs = [arguments.get(name) for name in self._returns]
+        if call.rows.rows:
+            news = output if len(self._returns) > 1 else (output,)
+            outputs = [None if new is None else call.rows.put(old, new)
+                       for old, new in zip(outputs, news, strict=True)]  # fmt: skip
+        if self.exits:
+            outputs[self._position] = self._leave(call, outputs)
+        return tuple(outputs) if len(outputs) > 1 else outputs[0]
+
+    def _take(self, call: Call, name: str, value: Any) -> Any:
+        if name in self._model.shared:
+            return value
+        return call.rows.take_from(value, repeated=name in self._model.repeated)
+
+    def _leave(self, call: Call, outputs: Any) -> Tensor:
+        hidden_states: Tensor = outputs[self._position]
+        if self._model.tokens == "all":
+            return call.leave_stack(hidden_states)
+        count = call.stack_length
+        at = slice(0, count) if self._model.tokens == "first" else slice(hidden_states.shape[1] - count, None)
+        own = call.leave_stack(hidden_states[:, at])
+        if call.rows.all:
+            return hidden_states
+        hidden_states = hidden_states.clone()
+        hidden_states[:, at] = own
+        return hidden_states
+
+
+class IdleForward(Replacement):
+    """On modules between the blocks whose output is in the residual: zeros where every row is skipped."""
+
+    def __init__(self, module: nn.Module, session: Session) -> None:
+        super().__init__(module)
+        self._session = session
+        self._names = parameter_names(module)
+
+    @_between
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        call = self._session.call
+        if call is None or not call.entered or call.rows.rows:
+            return self.original(*args, **kwargs)
+        tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
+        return torch.zeros_like(tensors[-1])
+
+
+def _layers(module: nn.Module) -> Iterator[tuple[Any, str]]:
+    """Every place that may hold the next inner forward of a module, the outermost first."""
+    yield module, "forward"
+    yield module, "_old_forward"  # accelerate's
+    registry: Any = getattr(module, "_diffusers_hook", None)
+    for reference in [] if registry is None else registry._fn_refs:
+        yield reference, "forward"
+        yield reference, "original_forward"
+
+
+def _innermost(module: nn.Module) -> tuple[Any, str]:
+    """The place that holds a module's own forward, below the hooks of diffusers and accelerate."""
+    own = type(module).forward.__get__(module)
+    for holder, name in _layers(module):
+        if vars(holder).get(name) == own:
+            return holder, name
+    return module, "forward"
+
+
+def parameter_names(module: nn.Module) -> tuple[str, ...]:
+    return tuple(inspect.signature(module.forward).parameters)
