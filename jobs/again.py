@@ -100,4 +100,5 @@ def _under(noted: Mapping[str, Any], scope: str) -> dict[str, Any]:
 def _model(noted: Mapping[str, Any], row: Row) -> Model:
     fields = _under(noted, f"models.{row.model}")
     cache = {name: value for name, value in json.loads(row.cache).items() if value is not None}
+    fields.pop("exact", None)  # a setting of the actors, which a whole call made again needn't know
     return Model.model_validate({**fields, "name": row.model, "cache": cache})
