@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 
 from rich.console import Console
 
@@ -144,8 +144,8 @@ def _fitted(job: Job, model: Model, fixed: bool) -> Job:
 
 def _run_one(task: Task, pending: Digests, turn: Lease, console: Console) -> Tally:
     log_model("model begins", task.tags, pending=len(pending))
-    batches = tries.make(task, pending, turn, lambda line: _say(console, line))
-    tally = follow(metrics.watch(batches, task.tags, len(pending)), task.model.name, len(pending), console)
+    with closing(tries.make(task, pending, turn, lambda line: _say(console, line))) as batches:
+        tally = follow(metrics.watch(batches, task.tags, len(pending)), task.model.name, len(pending), console)
     log_model("model ends", task.tags, done=tally.done, failed=tally.failed, seconds=tally.seconds)
     return tally
 

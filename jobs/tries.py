@@ -5,7 +5,8 @@ What an actor's death took with it is found as a resume finds it, from the manif
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from typing import Any
 
 import ray
@@ -23,15 +24,16 @@ _UNWRITTEN_IN_A_ROW = 3
 """Batches of which nothing could be stored, after which the others are not worth their making."""
 
 
-def make(task: Task, pending: Digests, lease: Lease, say: Callable[[str], None]) -> Iterator[Written]:
+def make(task: Task, pending: Digests, lease: Lease, say: Callable[[str], None]) -> Generator[Written, None, None]:
     """Make the pending rows; yields as batches are written. Raises JobFailed, after which the rest is untouched."""
     left, told = pending, 0
     for how in Try:
         if how is Try.ALONE:
             say(f"{task.model.name}: {len(left):,} rows went with their actors; each is tried on its own")
-        for written in _stopping(_merging(task, run_task(task, left, how)), task, lease):
-            told += written.done + written.failed
-            yield written
+        with closing(_merging(task, run_task(task, left, how))) as batches:  # Ray Data ends before Ray does
+            for written in _stopping(batches, task, lease):
+                told += written.done + written.failed
+                yield written
         if told >= len(pending) or lease.leaving:
             return
         left = left[~contains(manifest.tried(task.output, task.model.name).ids, left)]
@@ -66,7 +68,7 @@ def _stopping(batches: Iterator[Written], task: Task, lease: Lease) -> Iterator[
         raise JobFailed(f"model {name}: some rows could not be written, run the job again: {unwritten}")
 
 
-def _merging(task: Task, batches: Iterator[Written]) -> Iterator[Written]:
+def _merging(task: Task, batches: Iterator[Written]) -> Generator[Written, None, None]:
     """Merge the small files of the manifest now and then, in a task of its own."""
     merging = ray.remote(num_cpus=0)(merge.merge)
     running: Any = None

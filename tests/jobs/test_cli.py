@@ -59,7 +59,7 @@ def test_bad_input_is_refused_in_one_line_before_ray_starts(
 
 
 def test_a_fault_of_ours_is_told_in_one_line_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise KeyError("surprise")
 
     monkeypatch.setattr("jobs.run.generate", fail)

@@ -110,7 +110,7 @@ def test_the_exit_code_is_the_jobs_own(job: BuildJob, shard: WriteShard, submit:
 
 
 def test_what_was_interrupted_or_not_waited_for_goes_on(
-    job: BuildJob, shard: WriteShard, submit: Submit, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+    job: BuildJob, shard: WriteShard, submit: Submit, nodes: Nodes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     shard("a.parquet", prompt=[PROMPT])
     left = submit(job(name="left"), "--no-wait")
@@ -118,7 +118,7 @@ def test_what_was_interrupted_or_not_waited_for_goes_on(
     assert (left.returncode, error) == (0, "")
     assert log.startswith("left-20")
 
-    followed = submit(job(name="followed"))
+    followed = submit(job(name="followed", output=f"{tmp_path}/followed"))  # the other one holds its output
     assert followed.stderr
     first = followed.stderr.readline().strip()
     assert first.startswith("submitted followed-20")

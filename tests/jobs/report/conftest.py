@@ -31,7 +31,7 @@ HOSTILE = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # as long as it is open, no other test can run an event loop
 def browser() -> Iterator[Browser]:
     """Debian's Chromium, installed if it isn't there; where it can't be, the tests fail rather than be left out."""
     if not shutil.which("chromium"):
