@@ -6,8 +6,8 @@ import faulthandler
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -16,12 +16,13 @@ from typing import Any
 import pyarrow as pa
 
 from jobs import storage_options
-from jobs.batches import ending, packed, unpacked
+from jobs.batches import unpacked
 from jobs.config import Actors, Generation, Model
 from jobs.errors import JobFailed, describe
+from jobs.finish import nothing
 from jobs.lease import Glance
 from jobs.paths import Output
-from jobs.rows import Made, Sample, table, values
+from jobs.rows import Made, Sample, Written, table, values
 from jobs.storage_options import StorageOptions
 
 _TO_HAND_OVER = 1.0
@@ -51,21 +52,57 @@ class Setup:
 
 
 class Actor:
-    """Made by Ray, called with one batch after the other.
+    """Made by Ray, called with one batch after the other, by two threads at a time.
 
-    On SIGTERM, which a spot node gets before it goes, it finishes and writes the batch in hand. A batch that takes
-    longer than the limit ends the process, and Ray replaces it.
+    One thread of its own generates; who called encodes and uploads then, while the next batch is generated. A third
+    one can't begin before the first is durable, so at most two are lost with the process.
+
+    On SIGTERM, which a spot node gets before it goes, it finishes and writes what is begun. A batch that takes longer
+    than the limit ends the process, and Ray replaces it.
     """
 
-    def __init__(self, setup: Setup, finish: Callable[[pa.Table], object]) -> None:
-
+    def __init__(self, setup: Setup, finish: Callable[[pa.Table], Written]) -> None:
         storage_options.use(setup.storage_options)
         self._setup, self._finish = setup, finish
         self._glance = Glance(setup.output, setup.lease)
-        self._busy = self._leaving = False
+        self._generator = ThreadPoolExecutor(max_workers=1, thread_name_prefix="generate")
+        self._begun: set[int] = set()
+        self._leaving = False
         signal.signal(signal.SIGTERM, self._leave)
         self._broken = ""
         self._generate: Generate | None = None
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        samples, reason = unpacked(block)
+        return table(Written, [nothing(ended=reason) if reason else self._write(samples)])
+
+    def _write(self, samples: pa.Table) -> Written:
+        """Have the batch generated, and make it durable."""
+        if self._glance.over():
+            return nothing()
+        try:
+            made = self._generator.submit(self._made, samples, threading.get_ident()).result()
+            if made is None:
+                return nothing(ended=self._broken)
+            if self._glance.over() == "lost":
+                return nothing(ended="another run writes to the output now")
+            return self._finish(made)
+        finally:
+            self._begun.discard(threading.get_ident())
+            if self._leaving and not self._begun:
+                threading.Timer(_TO_HAND_OVER, os._exit, (0,)).start()
+
+    def _made(self, samples: pa.Table, caller: int) -> pa.Table | None:
+        """In the thread that generates; None where there is nothing to generate with, or nothing to be begun."""
+        if self._leaving:
+            threading.Event().wait()  # This process ends soon, and another one gets the batch.
+        self._begun.add(caller)
+        if not self._broken:
+            self._generate = self._generate or self._load()
+        if self._generate is None or self._glance.seen:
+            return None
+        with self._limit(samples):
+            return self._generate(samples)
 
     def _load(self) -> Generate | None:
         """At the first batch: of a constructor that kills its process Ray would make one try after the other."""
@@ -83,30 +120,9 @@ class Actor:
             self._broken = str(error)
             return None
 
-    def __call__(self, block: pa.Table) -> pa.Table:
-        samples, reason = unpacked(block)
-        if reason:
-            return ending(reason)
-        if not self._broken:
-            self._generate = self._generate or self._load()
-        if self._generate is None:
-            return ending(self._broken)
-        if self._leaving:
-            time.sleep(10 * _TO_HAND_OVER)
-        if self._glance.over():
-            return packed(table(Made, []))
-        self._busy = True
-        with self._limit(samples):
-            made = self._generate(samples)
-        if self._leaving:
-            self._finish(made)
-            threading.Timer(_TO_HAND_OVER, os._exit, (0,)).start()
-        self._busy = False
-        return packed(made)
-
     def _leave(self, *_: Any) -> None:
         self._leaving = True
-        if not self._busy:
+        if not self._begun:
             os._exit(0)
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""Pixels to files, in CPU tasks beside the actors: encode, compare where audited, upload, hash."""
+"""Pixels to files, while the actor generates the next batch: encode, compare where audited, upload, hash."""
 
 from __future__ import annotations
 

@@ -122,6 +122,11 @@ class Glance:
         self._until = 0.0
         self._over = ""
 
+    @property
+    def seen(self) -> str:
+        """As `over`, by the last look: for those who can't wait for storage."""
+        return self._over
+
     def over(self) -> str:
         """Empty while work goes on, else `leaving` or `lost`. A file that can't be read ends nothing."""
         if not self._owner or time.monotonic() < self._until or self._over == "lost":

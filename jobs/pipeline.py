@@ -1,4 +1,4 @@
-"""One model's way through Ray Data: prompts -> plan -> generate -> encode and upload -> manifest."""
+"""One model's way through Ray Data: prompts -> plan -> generate, encode, upload and note."""
 
 from __future__ import annotations
 
@@ -16,16 +16,14 @@ import ray.data
 from ray.data._internal.execution.execution_callback import ExecutionCallback
 from ray.util.annotations import RayDeprecationWarning
 
-from jobs import metrics, storage_options
+from jobs import storage_options
 from jobs.actor import Actor, Setup, failed
 from jobs.audit import kept_share
 from jobs.batches import ending, form, packed, unpacked
-from jobs.config import Generation, Job, Media, Model
-from jobs.encode import encode_batch
+from jobs.config import Generation, Job, Model
 from jobs.errors import describe
+from jobs.finish import Finish, nothing
 from jobs.lease import Glance
-from jobs.logs import log_rows
-from jobs.manifest import write_batch
 from jobs.media import settled
 from jobs.paths import Output
 from jobs.plan import Digests, fill, samples, wanted
@@ -34,7 +32,10 @@ from jobs.rows import Sample, Written, table
 from jobs.runs import Tags
 
 _DIED = "ActorDied: an actor died twice while making this row"
-_BATCHES_PER_ACTOR = 2  # One in work, one waiting: the actor is never without.
+_BEGUN_PER_ACTOR = 2
+"""One batch is generated while the one before is encoded and uploaded: no more than these can be lost with an actor."""
+
+_BATCHES_PER_ACTOR = _BEGUN_PER_ACTOR + 1  # And one that waits: the actor is never without.
 _DEATHS = 16
 _DEATHS_PER_ACTOR = 4
 _DEATHS_PER_BATCH = 0.01
@@ -131,21 +132,11 @@ def _dataset(task: Task, pending: Digests, how: Try) -> ray.data.Dataset:
         except Exception as error:
             yield ending(f"planning: {describe(error)}")
 
-    finish = task.finish()
-
-    def write(block: Any) -> pa.Table:
-        storage_options.use(task.job.storage_options)
-        made, reason = unpacked(block)
-        if _glance(task.output, task.lease).over() == "lost":
-            reason = "another run writes to the output now"
-        return table(Written, [_none(ended=reason) if reason else finish(made)])
-
     sources = [{"pieces": [asdict(piece) for piece in pieces]} for pieces in portions(task.shards)]
     batches = ray.data.from_items(sources, override_num_blocks=len(sources)).map_batches(
         plan, batch_size=1, batch_format="pyarrow"
     )
-    made = _given_up(batches, task) if how is Try.NO_MORE else _generated(batches, task, how, finish)
-    return made.map_batches(write, batch_size=None, batch_format="pyarrow")
+    return _given_up(batches, task) if how is Try.NO_MORE else _generated(batches, task, how)
 
 
 def _batches(task: Task, portion: pa.Table, pending: Digests, rows_per_batch: int) -> Iterator[pa.Table]:
@@ -159,42 +150,20 @@ def _batches(task: Task, portion: pa.Table, pending: Digests, rows_per_batch: in
         yield table(Sample, group)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finish:
-    """Encode, upload and note a batch. What goes wrong with its note is told, for the rows can be made again."""
-
-    output: Output
-    media: Media
-    kept_share: float
-    tags: Tags
-
-    def __call__(self, made: pa.Table) -> Written:
-        if not made.num_rows:
-            return _none()
-        try:
-            with metrics.timed("encode", self.tags):
-                rows = encode_batch(made, self.output, self.media, self.kept_share)
-            with metrics.timed("write", self.tags):
-                written = write_batch(rows, self.output)
-            log_rows(rows, self.tags)
-            return written
-        except Exception as error:
-            return _none(unwritten=describe(error))
-
-
-def _none(**reasons: str) -> Written:
-    return Written(done=0, failed=0, steps=0, computed=0, delay=0.0, **reasons)  # type: ignore[arg-type]
-
-
 @cache
 def _glance(output: Output, lease: str) -> Glance:
     """One per worker process."""
     return Glance(output, lease)
 
 
-def _generated(batches: ray.data.Dataset, task: Task, how: Try, finish: Finish) -> ray.data.Dataset:
+def _generated(batches: ray.data.Dataset, task: Task, how: Try) -> ray.data.Dataset:
     actors = task.job.actors
-    in_flight = _BATCHES_PER_ACTOR if how is Try.TOGETHER else 1
+    strategy = ray.data.ActorPoolStrategy(
+        size=actors.count,
+        max_tasks_in_flight_per_actor=_BATCHES_PER_ACTOR if how is Try.TOGETHER else 1,
+        max_concurrent_calls_per_actor=_BEGUN_PER_ACTOR if how is Try.TOGETHER else 1,
+        enable_true_multi_threading=True,
+    )
     with warnings.catch_warnings():
         # Ray 2.60 has no other way to say that a batch that kills its actor is not to be tried again at once.
         warnings.simplefilter("ignore", RayDeprecationWarning)
@@ -202,21 +171,22 @@ def _generated(batches: ray.data.Dataset, task: Task, how: Try, finish: Finish) 
             Actor,
             batch_size=None,
             batch_format="pyarrow",
-            compute=ray.data.ActorPoolStrategy(size=actors.count, max_tasks_in_flight_per_actor=in_flight),
+            compute=strategy,
             num_cpus=actors.num_cpus,
             num_gpus=actors.num_gpus,
-            fn_constructor_kwargs={"setup": task.setup(how), "finish": finish},
+            fn_constructor_kwargs={"setup": task.setup(how), "finish": task.finish()},
             max_task_retries=0,
             max_restarts=-1,
         )
 
 
 def _given_up(batches: ray.data.Dataset, task: Task) -> ray.data.Dataset:
-    setup = task.setup(Try.NO_MORE)
+    setup, finish = task.setup(Try.NO_MORE), task.finish()
 
     def fail(block: Any) -> pa.Table:
+        storage_options.use(task.job.storage_options)
         rows, reason = unpacked(block)
-        return ending(reason) if reason else packed(failed(rows, setup, _DIED))
+        return table(Written, [nothing(ended=reason) if reason else finish(failed(rows, setup, _DIED))])
 
     return batches.map_batches(fail, batch_size=None, batch_format="pyarrow")
 

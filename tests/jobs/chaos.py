@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 
 from jobs import storage
 
-VICTIMS = ("driver", "actor", "writer", "raylet", "all of Ray")
+VICTIMS = ("driver", "actor", "planner", "raylet", "all of Ray")
 BATCH_SIZE = 4
 
 
@@ -71,7 +71,7 @@ class Chaos:
                 if job.poll() is None and _kill(job.pid, victim):
                     self.killed.append(victim)
                     print(f"kill {len(self.killed)}: {victim}, {len(self.made())} rows made so far", flush=True)
-                    if victim not in ("actor", "writer"):
+                    if victim not in ("actor", "planner"):
                         break
                 family += _descendants(job.pid)
             end(job, family)
@@ -85,8 +85,14 @@ class Chaos:
         end(job, [])
         return code
 
+    def begun(self) -> list[str]:
+        return self._logged("log")
+
     def made(self) -> list[str]:
-        log = self.folder / "log"
+        return self._logged("log.made")
+
+    def _logged(self, name: str) -> list[str]:
+        log = self.folder / name
         return log.read_text().split() if log.exists() else []
 
     def _left(self) -> int:
@@ -118,13 +124,13 @@ def check(chaos: Chaos) -> dict[str, int]:
     assert len(files) == len(rows), (len(files), len(rows))
     for row in rows:
         assert hashlib.sha256(fs.cat_file(row["uri"])).hexdigest() == row["sha256"], row["id"]
-    made = chaos.made()
+    begun, made = chaos.begun(), chaos.made()
     return {
         "kills": len(chaos.killed),
         "runs": chaos.runs,
         "rows": len(rows),
         "files": len(files),
-        "rows made": len(made),
+        "rows begun again": len(begun) - len(set(begun)),
         "rows made again": len(made) - len(set(made)),
         "most often made": max(collections.Counter(made).values()),
     }
@@ -149,7 +155,7 @@ def _named(driver: int, victim: str) -> Iterator[psutil.Process]:
         if (
             victim == "all of Ray"
             or (victim == "actor" and "MapWorker(MapBatches(Actor))" in title)
-            or (victim == "writer" and "MapBatches(write)" in title)
+            or (victim == "planner" and "MapBatches(plan)" in title)
             or (victim == "raylet" and title.split(" ")[0].endswith("/raylet"))
         ):
             yield process

@@ -4,7 +4,8 @@
 start at once, take little memory, and spend $FAKES_SECONDS on a batch.
 
 `python -m tests.jobs.fakes generate ...` is `python -m jobs generate ...` with FakeGenerate in the actors, on a Ray of
-its own with $FAKES_CPUS. What was to be made stands in the file $FAKES_LOG, a line per row.
+its own with $FAKES_CPUS. What was begun stands in the file $FAKES_LOG, and what was made in $FAKES_LOG.made, a line per
+row.
 """
 
 from __future__ import annotations
@@ -86,6 +87,7 @@ class FakeGenerate:
         if self._seconds:
             time.sleep(self._seconds)
         seconds = (time.perf_counter() - start) / len(samples)
+        log(*(sample.prompt or "" for sample in samples), suffix=".made")
         return table(Made, [self._made(sample, len(samples), seconds) for sample in samples])
 
     def _made(self, sample: Sample, batch_size: int, seconds: float) -> Made:
@@ -172,10 +174,10 @@ def fake_load(model: Model, device: str) -> tuple[FakePipeline, FakeCache]:
     return FakePipeline(), FakeCache()
 
 
-def log(*lines: str) -> None:
+def log(*lines: str, suffix: str = "") -> None:
     """Short lines that are appended at once come whole, whoever else writes."""
     if path := os.environ.get("FAKES_LOG"):
-        with Path(path).open("a") as file:
+        with Path(path + suffix).open("a") as file:
             file.write("".join(f"{line}\n" for line in lines))
 
 

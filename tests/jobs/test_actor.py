@@ -1,21 +1,29 @@
 """The actor without Ray: what is told to it, and what it leaves behind. Its life under Ray: test_tries.py."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
 from pathlib import Path
+from queue import Empty, Queue
+from threading import Semaphore
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from jobs import storage
 from jobs.actor import Actor, Setup, failed
 from jobs.batches import ending, packed, unpacked
 from jobs.config import Actors, Generation, Model
+from jobs.finish import nothing
+from jobs.lease import Note
 from jobs.paths import Output
-from jobs.rows import Made, Sample, schema, table, values
+from jobs.rows import Made, Sample, Written, schema, table, values
 from tests.jobs import fakes
 from tests.jobs.conftest import MODEL
 from tests.jobs.test_rows import made
@@ -49,21 +57,78 @@ def faked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(signal, "signal", lambda *_: None)
 
 
+def written(made: pa.Table) -> Written:
+    return replace(nothing(), done=len(made))
+
+
+def call(actor: Actor, batch: pa.Table) -> Written:
+    (counts,) = actor(batch).to_pylist()
+    return Written(**counts)
+
+
 @pytest.mark.usefixtures("faked")
-def test_a_batch_goes_in_and_comes_out(tmp_path: Path) -> None:
-    actor = Actor(setup(tmp_path), lambda rows: None)
-    rows, reason = unpacked(actor(samples("x", "nan", "flat", "raise")))
-    assert (rows.schema, reason) == (schema(Made), "")
+def test_a_batch_is_made_and_finished(tmp_path: Path) -> None:
+    finished: list[pa.Table] = []
+    actor = Actor(setup(tmp_path), lambda made: finished.append(made) or written(made))  # type: ignore[func-returns-value]
+    assert call(actor, samples("x", "nan", "flat", "raise")).done == 4
+    (rows,) = finished
+    assert rows.schema == schema(Made)
     errors = [each["error"].partition(":")[0] for each in rows.to_pylist()]
     assert errors == ["", "ValueError", "ValueError", "RuntimeError"]
     assert [each["pixels"] is None for each in rows.to_pylist()] == [False, True, True, True]
 
 
 @pytest.mark.usefixtures("faked")
+def test_while_a_batch_is_finished_the_next_is_made_and_none_more(tmp_path: Path) -> None:
+    """By two callers, as many as Ray is told to let in."""
+    made: Queue[str] = Queue()
+    durable = Semaphore(0)
+
+    def finish(rows: pa.Table) -> Written:
+        made.put(rows["prompt"][0].as_py())
+        assert durable.acquire(timeout=60)
+        return written(rows)
+
+    actor = Actor(setup(tmp_path), finish)
+    with ThreadPoolExecutor(2) as callers:
+        calls = [callers.submit(call, actor, samples(prompt)) for prompt in "abc"]
+        assert sorted(made.get(timeout=60) for _ in range(2)) == ["a", "b"]
+        with pytest.raises(Empty):
+            made.get(timeout=0.3)
+        durable.release()
+        assert made.get(timeout=60) == "c"
+        durable.release(2)
+        assert [each.result().done for each in calls] == [1, 1, 1]
+
+
+@pytest.mark.usefixtures("faked")
 def test_what_ends_the_job_is_passed_on(tmp_path: Path) -> None:
-    assert unpacked(Actor(setup(tmp_path), print)(ending("no prompts")))[1] == "no prompts"
-    broken = Actor(setup(tmp_path, name="unloadable"), print)
-    assert unpacked(broken(samples("x")))[1] == "can't be loaded: OSError: no weights"
+    assert call(Actor(setup(tmp_path), written), ending("no prompts")).ended == "no prompts"
+    broken = Actor(setup(tmp_path, name="unloadable"), written)
+    assert call(broken, samples("x")).ended == "can't be loaded: OSError: no weights"
+
+
+@pytest.mark.usefixtures("faked")
+def test_what_another_run_took_over_is_not_written(tmp_path: Path) -> None:
+    note = Note(owner="me", host="h", pid=1, namespace="")
+
+    def hold(owner: str) -> None:
+        storage.write(f"{tmp_path}/lease.json", json.dumps(asdict(replace(note, owner=owner))).encode())
+
+    hold("me")
+    actor = Actor(replace(setup(tmp_path), lease="me"), written)
+    assert call(actor, samples("x")).done == 1
+    generate = actor._generate
+    assert generate is not None
+
+    def taken_over(batch: pa.Table) -> pa.Table:
+        hold("another")
+        actor._glance._until = 0.0
+        return generate(batch)
+
+    actor._generate = taken_over
+    assert call(actor, samples("x")).ended == "another run writes to the output now"
+    assert (call(actor, samples("x")).done, call(actor, samples("x")).ended) == (0, "")
 
 
 def test_failed_rows_say_all_that_is_known(tmp_path: Path) -> None:
@@ -79,7 +144,7 @@ from pathlib import Path
 from jobs.actor import Actor
 from jobs.config import Media
 from jobs.media import settled
-from jobs.pipeline import Finish
+from jobs.finish import Finish
 from tests.jobs import fakes
 from tests.jobs.test_actor import samples, setup
 fakes.install()
