@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import ray
+from ray._private import services
 
 from jobs.config import Actors, LogFormat
 from jobs.errors import Refused, describe, redact
 from jobs.logs import logging_config
 
 _QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+
+_TO_ANSWER = 10.0
+"""Seconds in which a cluster takes a connection."""
 
 
 @contextmanager
@@ -37,18 +42,35 @@ def joined(log_format: LogFormat = "text") -> Iterator[bool]:
 
 
 def _join(options: dict[str, Any]) -> bool:
-    address = os.environ.get("RAY_ADDRESS")
-    if address == "local":
-        return False
+    address = os.environ.get("RAY_ADDRESS") or None
     try:
-        ray.init(address=address or "auto", **options)
+        place = _found(address)
+        if place:
+            ray.init(address=place, **options)
     except (ConnectionError, ValueError, RuntimeError) as error:
         if address:
             raise Refused(f"no Ray cluster at RAY_ADDRESS={redact(address)}: {describe(error)}") from None
         if not isinstance(error, ConnectionError):
             raise
         return False
-    return True
+    return place is not None
+
+
+def _found(address: str | None) -> str | None:
+    """Where to join: at RAY_ADDRESS, or where the last `ray start` of this machine has noted; None for nowhere.
+
+    Raises ConnectionError if nothing listens there: Ray itself would go on trying for minutes.
+    """
+    if address and "://" in address:
+        return address
+    place = services.canonicalize_bootstrap_address(address)
+    if place:
+        host, _, port = place.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=_TO_ANSWER).close()
+        except OSError:
+            raise ConnectionError(f"nothing answers at {place}") from None
+    return place
 
 
 def room(actors: Actors) -> str:
@@ -73,7 +95,7 @@ def shortage(actors: Actors) -> str | None:
     if wanted_cpus + 1 <= cpus and wanted_gpus <= gpus:
         return None
     return (
-        f"waiting for the cluster to grow: actors need {wanted_cpus:g} CPUs and {wanted_gpus:g} GPUs, encoding 1 CPU; "
+        f"waiting for the cluster to grow: actors need {wanted_cpus:g} CPUs and {wanted_gpus:g} GPUs, planning 1 CPU; "
         f"the cluster has {cpus:g} CPUs and {gpus:g} GPUs by now; if it can't grow, lower actors.count or num_cpus"
     )
 
@@ -81,7 +103,7 @@ def shortage(actors: Actors) -> str | None:
 def fit(actors: Actors, *, fixed: bool) -> Actors:
     """The actors with their GPUs settled. Raises Refused if a cluster of fixed size has no room for them.
 
-    Reading, encoding and writing need a CPU that no actor holds: without one the job would wait for ever.
+    Planning needs a CPU that no actor holds: without one the job would wait for ever.
     """
     there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     cpus, gpus = there.get("CPU", 0.0), there.get("GPU", 0.0)
@@ -93,7 +115,7 @@ def fit(actors: Actors, *, fixed: bool) -> Actors:
         raise Refused(f"actors: {actors.count} x {actors.num_gpus:g} GPUs wanted, {gpus:g} there; lower actors.count")
     if wanted_cpus + 1 > cpus:
         raise Refused(
-            f"actors: {actors.count} x {actors.num_cpus:g} CPUs leave none of {cpus:g} for encoding, which needs 1; "
+            f"actors: {actors.count} x {actors.num_cpus:g} CPUs leave none of {cpus:g} for planning, which needs 1; "
             "lower actors.count or actors.num_cpus (0 lets an actor share)"
         )
     return actors

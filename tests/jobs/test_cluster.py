@@ -1,11 +1,13 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
 import ray
 
-from jobs.cluster import fit, joined, shortage
+from jobs.cluster import fit, joined, room, shortage
 from jobs.config import Actors
 from jobs.errors import Refused
+from tests.jobs.object_store import free_port
 
 
 @pytest.fixture
@@ -25,7 +27,7 @@ def test_an_actor_takes_a_gpu_where_there_is_one(resources: dict[str, float]) ->
 @pytest.mark.parametrize(
     ("actors", "sentence"),
     [
-        (Actors(num_cpus=2), "actors: 1 x 2 CPUs leave none of 2 for encoding, which needs 1; lower"),
+        (Actors(num_cpus=2), "actors: 1 x 2 CPUs leave none of 2 for planning, which needs 1; lower"),
         (Actors(count=3, num_cpus=0.5), "actors: 3 x 0.5 CPUs leave none of 2"),
         (Actors(num_gpus=1), "actors: 1 x 1 GPUs wanted, 0 there"),
     ],
@@ -43,7 +45,7 @@ def test_a_cluster_that_may_grow_is_given_the_chance(resources: dict[str, float]
 
 def test_what_a_cluster_lacks_by_now_is_said(resources: dict[str, float]) -> None:
     assert shortage(Actors()) is None
-    assert "actors need 2 CPUs and 0 GPUs, encoding 1 CPU; the cluster has 2 CPUs" in (
+    assert "actors need 2 CPUs and 0 GPUs, planning 1 CPU; the cluster has 2 CPUs" in (
         shortage(Actors(num_cpus=2)) or ""
     )
     assert "need 1 CPUs and 1 GPUs" in (shortage(Actors(num_gpus=1)) or "")
@@ -54,6 +56,23 @@ def test_an_address_that_is_none_is_refused_without_its_password(monkeypatch: py
     with pytest.raises(Refused, match="no Ray cluster at RAY_ADDRESS=bogus://host: ") as refused, joined():
         pass
     assert "secret" not in str(refused.value)
+
+
+def test_an_address_where_nothing_answers_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{free_port()}")
+    monkeypatch.setattr(ray, "init", lambda **_: pytest.fail("Ray would try for minutes"))
+    with pytest.raises(Refused, match=r"no Ray cluster at RAY_ADDRESS=127.0.0.1:\d+: .*nothing answers at"):
+        room(Actors())
+
+
+def test_a_cluster_that_is_gone_is_not_joined(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As `ray start` leaves its note where it was killed."""
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "ray_current_cluster").write_text(f"127.0.0.1:{free_port()}")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.setattr(ray, "init", lambda **_: pytest.fail("Ray would try for minutes"))
+    assert "no Ray cluster runs here" in room(Actors())
 
 
 def test_a_local_address_is_a_cluster_of_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
