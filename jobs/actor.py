@@ -39,6 +39,8 @@ class Setup:
     """What every actor of one model is given."""
 
     model: Model
+    cache: str
+    """The model's cache settings as the manifest notes them."""
     generation: Generation
     actors: Actors
     audit_fraction: float
@@ -159,7 +161,7 @@ def failed(samples: pa.Table, setup: Setup, error: str) -> pa.Table:
             Made(
                 **values(sample, Sample),
                 model=setup.model.name,
-                cache=setup.model.cache.to_json(),
+                cache=setup.cache,
                 batch_size=len(rows),
                 batch="",
                 actor="",

@@ -63,7 +63,7 @@ def _found(address: str | None) -> str | None:
     """
     if address and "://" in address:
         return address
-    place = services.canonicalize_bootstrap_address(address)
+    place = services.canonicalize_bootstrap_address(address)  # type: ignore[arg-type]  # it takes None
     if place:
         host, _, port = place.rpartition(":")
         try:

@@ -47,6 +47,11 @@ class Cache(BaseModel):
         """The frozen dataclass that `teacache.enable` takes. Raises ValueError for a value it refuses."""
         return TypeAdapter(cache_class(self.method)).validate_python(self.model_extra or {})
 
+    def __getstate__(self) -> dict[Any, Any]:
+        """Without the config, which is made anew where it is asked for: to read it imports torch and diffusers."""
+        state = super().__getstate__()
+        return {**state, "__dict__": {name: value for name, value in state["__dict__"].items() if name != "config"}}
+
     def to_json(self) -> str:
         """Method and all settings, defaults included, as they stand in the manifest."""
         settings = {name: getattr(self.config, name) for name in cache_fields(self.method)}

@@ -92,6 +92,7 @@ class Task:
     def setup(self, how: Try) -> Setup:
         return Setup(
             model=self.model,
+            cache=self.model.cache.to_json(),
             generation=self.job.generation,
             actors=self.job.actors,
             audit_fraction=self.job.audit.fraction,

@@ -95,7 +95,7 @@ class FakeGenerate:
         return Made(
             **values(sample, Sample),
             model=self._model.name,
-            cache=self._model.cache.to_json(),
+            cache="{}",
             batch_size=batch_size,
             batch=sample.id,
             actor=str(os.getpid()),

@@ -32,6 +32,7 @@ from tests.jobs.test_rows import made
 def setup(folder: Path, *, last_try: bool = False, seconds: float = 60, name: str = "flux") -> Setup:
     return Setup(
         model=Model.model_validate({**MODEL, "name": name}),
+        cache="{}",
         generation=Generation(),
         actors=Actors(num_gpus=0, batch_timeout_seconds=seconds),
         audit_fraction=0.0,
@@ -182,7 +183,7 @@ def test_on_sigterm_the_batch_in_hand_is_finished_and_written(tmp_path: Path) ->
 @pytest.mark.parametrize("last", [False, True])
 def test_a_call_that_hangs_ends_its_process_and_is_noted_on_the_last_try(tmp_path: Path, last: bool) -> None:
     with act(str(tmp_path), "1", "hang", *(["last"] if last else [])) as process:
-        assert process.wait(timeout=100) == 1
+        assert process.wait(timeout=300) == 1
     noted = [row["error"] for row in rows(tmp_path / "failed")]
     assert noted == (["TimeoutError: not done within actors.batch_timeout_seconds = 1"] if last else [])
     assert os.listdir(tmp_path) == (["failed"] if last else [])

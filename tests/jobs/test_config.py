@@ -1,4 +1,6 @@
 import pickle
+import subprocess
+import sys
 
 import pytest
 from pydantic import ValidationError
@@ -82,3 +84,12 @@ def test_a_job_travels_to_workers(job_fields: dict[str, object]) -> None:
     there = pickle.loads(pickle.dumps(job))
     assert there == job
     assert there.generation.extra == {"max_sequence_length": 16}
+
+
+def test_workers_that_read_a_job_import_no_torch(job_fields: dict[str, object]) -> None:
+    """Those that plan need none: it would take each some seconds and half a gigabyte."""
+    job = Job.model_validate(job_fields)
+    assert job.each_model[0].cache.config == teacache.TeaCacheConfig()
+    read = "import pickle, sys; job = pickle.load(sys.stdin.buffer); print(job.name, 'torch' in sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", read], input=pickle.dumps(job), stdout=subprocess.PIPE, check=True)
+    assert ended.stdout == b"x False\n"
