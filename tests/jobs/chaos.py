@@ -74,6 +74,8 @@ class Chaos:
                     if victim not in ("actor", "planner"):
                         break
                 family += _descendants(job.pid)
+            if self.killed and self.killed[-1] in ("actor", "planner") and job.poll() is None:
+                self.killed.append("all of Ray")  # That was the last one, and the job still runs.
             end(job, family)
             if len(self.killed) < kills and not self._left():
                 raise SystemExit("all rows are made before all kills are done: give more rows")

@@ -117,10 +117,10 @@ class Images:
 
 
 class FakePipeline:
-    """Called as a diffusers pipeline is. `fits`: rows of which more are out of memory."""
+    """Called as a diffusers pipeline is. `fits`: rows of which more are out of memory, which raises `error`."""
 
-    def __init__(self, fits: int = 10**9) -> None:
-        self.fits = fits
+    def __init__(self, fits: int = 10**9, error: Exception | None = None) -> None:
+        self.fits, self.error = fits, error
         self.sizes: list[int] = []
 
     def __call__(
@@ -132,7 +132,7 @@ class FakePipeline:
             return Images(torch.zeros(len(prompt), 3, height, width))
         self.sizes.append(len(prompt))
         if len(prompt) > self.fits:
-            raise torch.OutOfMemoryError(f"{len(prompt)} rows do not fit")
+            raise self.error or MemoryError()
         pictures = torch.stack([torch.rand(3, height, width, generator=each) for each in generator])
         for picture, text in zip(pictures, prompt, strict=True):
             _obey(text)

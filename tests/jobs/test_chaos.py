@@ -28,7 +28,7 @@ def suffer(folder: Path, output: str, kills: int, num_rows: int, **environment: 
     figures = check(chaos)
     print(figures)
     # Of one actor: the batch in its hands, and the one before, which is being encoded and uploaded.
-    assert figures["rows made again"] <= 2 * BATCH_SIZE * kills
+    assert figures["rows begun again"] <= 2 * BATCH_SIZE * figures["kills"]
 
 
 def test_a_job_that_is_killed_loses_and_doubles_nothing(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import pytest
+import torch
 
 from jobs.errors import Failure, Refused, attempt, describe, last_line, redact, refusing
 
@@ -31,6 +32,15 @@ def test_an_error_is_one_line_with_its_class() -> None:
 def test_attempt_gives_the_result_or_the_failure() -> None:
     assert attempt(lambda: 3) == 3
     assert attempt(lambda: 1 // 0) == Failure(error="ZeroDivisionError: integer division or modulo by zero")
+
+
+def test_what_torch_says_where_memory_runs_out_is_known() -> None:
+    failure = attempt(lambda: torch.empty(2**50))
+    assert isinstance(failure, Failure)
+    assert failure.out_of_memory
+    other = attempt(lambda: torch.empty(-1))
+    assert isinstance(other, Failure)
+    assert not other.out_of_memory
 
 
 def test_an_interrupt_is_no_failure_of_a_row() -> None:

@@ -5,13 +5,15 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import torch
 
+from jobs import loading
 from jobs.audit import uncached_first
 from jobs.config import Actors, Generation, Model
 from jobs.errors import JobFailed
 from jobs.generate import Generate, alike
 from jobs.rows import Made, Sample, schema, table, values
-from tests.jobs import tiny_video
+from tests.jobs import fakes, tiny_video
 from tests.jobs.conftest import MODEL
 from tests.jobs.test_rows import made
 
@@ -80,6 +82,38 @@ def test_a_row_that_raises_fails_alone(plain: Generate) -> None:
     assert [row.error for row in rows] == ["", "ValueError: the prompt is null", ""]
     assert [row.pixels is None for row in rows] == [False, True, False]
     assert rows_of(plain, sample("a"))[0].pixels == rows[0].pixels
+
+
+OUT_OF_MEMORY = {
+    "of a GPU": torch.OutOfMemoryError("CUDA out of memory"),
+    "of the machine": MemoryError(),
+    "of torch's allocator": RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 byte"),
+}
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY.values(), ids=OUT_OF_MEMORY)
+def test_where_memory_runs_out_batches_are_halved_and_the_size_that_worked_is_kept(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = fakes.FakePipeline(fits=2, error=error)
+    monkeypatch.setattr(loading, "load", lambda *_: (pipeline, fakes.FakeCache()))
+    generate = actor()
+    rows = rows_of(generate, *(sample(str(number)) for number in range(8)))
+    assert [(row.id, row.error, row.batch_size) for row in rows] == [(str(number), "", 2) for number in range(8)]
+    assert pipeline.sizes == [8, 4, 2, 2, 2, 2]
+    rows_of(generate, *(sample(str(number)) for number in range(5)))
+    assert pipeline.sizes[6:] == [2, 2, 1]
+    # Rows of another size may well fit.
+    rows_of(generate, *(sample(str(number), height=32) for number in range(3)))
+    assert pipeline.sizes[9:] == [3, 1, 1, 1]
+
+
+def test_a_row_that_does_not_fit_on_its_own_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = fakes.FakePipeline(fits=0, error=OUT_OF_MEMORY["of a GPU"])
+    monkeypatch.setattr(loading, "load", lambda *_: (pipeline, fakes.FakeCache()))
+    rows = rows_of(actor(), sample("a"), sample("b"))
+    assert [row.error for row in rows] == ["OutOfMemoryError: CUDA out of memory"] * 2
+    assert pipeline.sizes == [2, 1, 1]
 
 
 def test_a_size_that_the_pipeline_rounds_is_a_failed_row(plain: Generate) -> None:

@@ -101,7 +101,7 @@ def test_shards_that_would_be_skipped_are_named(job: BuildJob, shard: WriteShard
     (tmp_path / "prompts" / "b.parquet").write_bytes(b"PAR1 cut short")
     found = outlook(job(skip_unreadable_shards=True), earlier=None)
     assert found.num_rows == 1
-    assert "skipped: prompts: can't read b.parquet: ArrowInvalid: " in shown(found)
+    assert "skipped: prompts: b.parquet is not a readable Parquet file: " in shown(found)
 
 
 @pytest.mark.parametrize(("ids", "code"), [(["a", "b"], 0), (["a", "a"], 2)])

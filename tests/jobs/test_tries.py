@@ -115,3 +115,20 @@ def test_a_job_that_can_store_nothing_stops_early(job: BuildJob, shard: WriteSha
     run(job(audit={"fraction": 0}))
     assert len(rows(tmp_path / "out" / "manifest")) == 60
     assert not rows(tmp_path / "out" / "failed")
+
+
+@pytest.mark.usefixtures("log")
+def test_a_shard_that_is_cut_short_is_named_and_the_others_are_made(
+    job: BuildJob, shard: WriteShard, tmp_path: Path
+) -> None:
+    shard("a.parquet", id=["a"], prompt=["a"])
+    cut = shard("b.parquet", id=["b"], prompt=["b"])
+    cut.write_bytes(cut.read_bytes()[:-9])
+    with pytest.raises(Refused, match=r"b\.parquet is not a readable Parquet file.*--skip_unreadable_shards true"):
+        run(job(audit={"fraction": 0}))
+    said = io.StringIO()
+    with pytest.raises(JobFailed, match=r"1 shard\(s\) of prompts could not be read and were skipped; all else is"):
+        generate(job(audit={"fraction": 0}, skip_unreadable_shards=True), Console(file=said, width=200))
+    assert "skipped: prompts: " in said.getvalue()
+    assert "b.parquet" in said.getvalue()
+    assert set(rows(tmp_path / "out" / "manifest")) == {"a"}
