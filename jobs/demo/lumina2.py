@@ -90,7 +90,7 @@ def recipe() -> Recipe:
         encode_captions=encode_captions,
         loss=loss,
         samples=16384,
-        steps=2200,
+        steps=1300,
         batch=32,
         learning_rate=2e-3,
     )

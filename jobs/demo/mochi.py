@@ -98,8 +98,8 @@ def recipe() -> Recipe:
         assemble=assemble,
         encode_captions=encode_captions,
         loss=loss,
-        samples=16384,
-        steps=1500,
+        samples=6144,
+        steps=1000,
         batch=32,
         learning_rate=2e-3,
     )
