@@ -24,13 +24,16 @@ _Loader.yaml_implicit_resolvers = {
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 
-DEMO_JOB = Path(__file__).parent / "demo" / "job.yaml"
+DEMO_JOBS = {file.stem: file for file in sorted((Path(__file__).parent / "demo").glob("*.yaml"))}
+DEMO = "flux"
 
 
 def load_job(arguments: Sequence[str]) -> Job:
-    """The job that `[job.yaml] [--field value ...]` describes; the demo if no file is named. Raises Refused."""
+    """The job that `[job.yaml] [--field value ...]` describes; a packaged demo if no file is named. Raises Refused."""
     url, overrides = split_arguments(arguments)
-    fields = _read_yaml(url or str(DEMO_JOB))
+    if url is None:
+        file, overrides = _demo_job(overrides)
+    fields = _read_yaml(url or file)
     for key, value in overrides:
         _override(fields, key, value)
     try:
@@ -58,6 +61,16 @@ def split_arguments(arguments: Sequence[str]) -> tuple[str | None, list[tuple[st
     if len(files) > 1:
         raise Refused(f"one job file at a time, got {' '.join(files)}")
     return (files[0] if files else None), overrides
+
+
+def _demo_job(overrides: list[tuple[str, str]]) -> tuple[str, list[tuple[str, str]]]:
+    """The packaged job of the demo model that `--model` names, and the overrides; null is the override that it says."""
+    name = dict(overrides).get("model", "null")
+    if name == "null":
+        return str(DEMO_JOBS[DEMO]), overrides
+    if name not in DEMO_JOBS:
+        raise Refused(f"--model {name}: without a job file this names a packaged demo: {', '.join(DEMO_JOBS)}")
+    return str(DEMO_JOBS[name]), [override for override in overrides if override[0] != "model"]
 
 
 def _read_yaml(url: str) -> dict[str, Any]:

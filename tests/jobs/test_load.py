@@ -4,6 +4,7 @@ import pytest
 
 from jobs.errors import Refused
 from jobs.load import load_job
+from jobs.paths import packaged
 
 YAML = """\
 name: fox-flux
@@ -36,6 +37,18 @@ def test_a_file_is_read(file: str) -> None:
 def test_without_a_file_the_demo_is_the_job() -> None:
     job = load_job([])
     assert (job.prompts, job.each_model[0].pipeline, job.output) == ("demo/prompts", "demo/flux", "outputs/demo-flux")
+
+
+@pytest.mark.parametrize("model", ["flux", "lumina2", "cogvideox", "mochi"])
+def test_without_a_file_model_names_a_packaged_demo(model: str) -> None:
+    job = load_job(["--model", model, "--actors.batch_size", "2"])
+    assert (job.name, job.each_model[0].pipeline, job.actors.batch_size) == (f"demo-{model}", f"demo/{model}", 2)
+    assert Path(packaged(job.prompts), "prompts-00003-of-00004.parquet").is_file()
+
+
+def test_an_unknown_demo_is_refused() -> None:
+    with pytest.raises(Refused, match=r"--model sora: without a job file .*: cogvideox, flux, lumina2, mochi$"):
+        load_job(["--model", "sora"])
 
 
 def test_overrides_reach_every_depth_and_may_stand_before_the_file(file: str) -> None:
