@@ -82,7 +82,7 @@ def recipe() -> Recipe:
         call={"height": SIDE, "width": SIDE, "max_sequence_length": GEMMA_TOKENS},
         num_inference_steps=28,
         build_vae=build_vae,
-        vae_steps=1200,
+        vae_steps=2400,
         vae_batch=8,
         normalize=autoencoder.normalize_kl,
         build=build,
@@ -90,7 +90,7 @@ def recipe() -> Recipe:
         encode_captions=encode_captions,
         loss=loss,
         samples=16384,
-        steps=1300,
+        steps=3000,
         batch=32,
         learning_rate=2e-3,
     )

@@ -91,7 +91,7 @@ def recipe() -> Recipe:
         call={"height": SIDE, "width": SIDE, "num_frames": FRAMES, "max_sequence_length": VIDEO_TOKENS},
         num_inference_steps=50,
         build_vae=build_vae,
-        vae_steps=600,
+        vae_steps=1500,
         vae_batch=4,
         normalize=normalize,
         build=build,
@@ -99,7 +99,7 @@ def recipe() -> Recipe:
         encode_captions=encode_captions,
         loss=loss,
         samples=6144,
-        steps=1000,
+        steps=3000,
         batch=32,
         learning_rate=2e-3,
     )
