@@ -30,15 +30,13 @@ def train(
         The seconds of training spent.
     """
 
-    def loss_of(generator: torch.Generator) -> Tensor:
-        rng = np.random.default_rng(int(torch.randint(2**31, (), generator=generator)))
-        pixels = dataset.draw([scenes[index] for index in rng.integers(len(scenes), size=batch)], rng)
-        latents = model.encode(pixels).latent_dist
-        noise = torch.randn(latents.mean.shape, generator=generator)
-        rebuilt = model.decode(latents.mean + latents.std * noise).sample
-        return functional.l1_loss(rebuilt, pixels) + functional.mse_loss(rebuilt, pixels) + KL_WEIGHT * _kl(latents)
-
     scenes = dataset.training()
+
+    def loss_of(generator: torch.Generator) -> Tensor:
+        pixels = _draw(dataset, scenes, batch, generator)
+        latents = model.encode(pixels).latent_dist
+        return _difference(_rebuilt(model, latents, generator), pixels) + KL_WEIGHT * _kl(latents)
+
     average, seconds = training.train(
         model, loss_of, name="autoencoder", steps=steps, learning_rate=learning_rate, state_file=state_file,
         ema_decay=0.99,
@@ -46,6 +44,50 @@ def train(
     model.load_state_dict(average)
     model.eval().requires_grad_(False)
     return seconds
+
+
+def sharpen(
+    model: Any, dataset: Dataset[Any], *, steps: int, batch: int, state_file: Path, learning_rate: float = 2e-3
+) -> float:
+    """Train the decoder alone, in place, or go on with it: the latents that a denoiser has learnt stay what they are.
+
+    Returns:
+        The seconds of training spent.
+    """
+    if not steps:
+        return 0.0
+    model.decoder.requires_grad_(True)
+
+    scenes = dataset.training()
+
+    def loss_of(generator: torch.Generator) -> Tensor:
+        pixels = _draw(dataset, scenes, batch, generator)
+        with torch.no_grad():
+            latents = model.encode(pixels).latent_dist
+        return _difference(_rebuilt(model, latents, generator), pixels)
+
+    average, seconds = training.train(
+        model.decoder, loss_of, name="decoder", steps=steps, learning_rate=learning_rate, state_file=state_file,
+        ema_decay=0.99,
+    )  # fmt: skip
+    model.decoder.load_state_dict(average)
+    model.eval().requires_grad_(False)
+    return seconds
+
+
+def _draw(dataset: Dataset[Any], scenes: tuple[Any, ...], batch: int, generator: torch.Generator) -> Tensor:
+    rng = np.random.default_rng(int(torch.randint(2**31, (), generator=generator)))
+    return dataset.draw([scenes[index] for index in rng.integers(len(scenes), size=batch)], rng)
+
+
+def _rebuilt(model: Any, latents: Any, generator: torch.Generator) -> Tensor:
+    noise = torch.randn(latents.mean.shape, generator=generator)
+    rebuilt: Tensor = model.decode(latents.mean + latents.std * noise).sample
+    return rebuilt
+
+
+def _difference(rebuilt: Tensor, pixels: Tensor) -> Tensor:
+    return functional.l1_loss(rebuilt, pixels) + functional.mse_loss(rebuilt, pixels)
 
 
 def _kl(latents: Any) -> Tensor:

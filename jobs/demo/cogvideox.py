@@ -98,6 +98,7 @@ def recipe() -> Recipe:
         build_vae=build_vae,
         vae_steps=1500,
         vae_batch=4,
+        decoder_steps=3000,
         normalize=normalize,
         build=build,
         assemble=assemble,

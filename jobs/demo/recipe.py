@@ -42,11 +42,12 @@ class Recipe:
     steps: int
     batch: int
     learning_rate: float
+    decoder_steps: int = 0
     caption_dropout: float = CAPTION_DROPOUT
 
 
 def train(recipe: Recipe, state_folder: Path) -> tuple[Any, float]:
-    """Train autoencoder and denoiser, or go on with them.
+    """Train autoencoder, decoder alone and denoiser, or go on with them.
 
     Returns:
         The pipeline in single precision, and the seconds of training spent on both.
@@ -61,6 +62,9 @@ def train(recipe: Recipe, state_folder: Path) -> tuple[Any, float]:
     )
     latents, scenes = autoencoder.encode(vae, recipe.dataset, count=recipe.samples, file=state_folder / "latents.pt")
     latents = recipe.normalize(vae, latents)
+    decoder_seconds = autoencoder.sharpen(
+        vae, recipe.dataset, steps=recipe.decoder_steps, batch=recipe.vae_batch, state_file=state_folder / "decoder.pt"
+    )
     torch.manual_seed(0)
     denoiser = recipe.build()
     with torch.no_grad():
@@ -79,7 +83,7 @@ def train(recipe: Recipe, state_folder: Path) -> tuple[Any, float]:
         state_file=state_folder / "denoiser.pt",
     )  # fmt: skip
     denoiser.load_state_dict(average)
-    return recipe.assemble(denoiser.eval(), vae), vae_seconds + seconds
+    return recipe.assemble(denoiser.eval(), vae), vae_seconds + decoder_seconds + seconds
 
 
 def logit_normal(count: int, generator: torch.Generator) -> Tensor:

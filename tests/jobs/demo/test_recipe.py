@@ -20,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:In CPU autocast:UserWarning")  #
 def test_a_short_training_gives_a_pipeline(model: str, tmp_path: Path) -> None:
     recipe = RECIPES[model]()
     dataset = replace(recipe.dataset, scenes=recipe.dataset.scenes[:64])
-    recipe = replace(recipe, dataset=dataset, vae_steps=1, vae_batch=2, samples=4, steps=2, batch=3)
+    recipe = replace(recipe, dataset=dataset, vae_steps=1, vae_batch=2, decoder_steps=1, samples=4, steps=2, batch=3)
     pipe, seconds = train(recipe, tmp_path)
     again, same_seconds = train(recipe, tmp_path)
     assert seconds == same_seconds > 0
