@@ -91,7 +91,7 @@ def recipe() -> Recipe:
         call={"height": SIDE, "width": SIDE, "num_frames": FRAMES, "max_sequence_length": VIDEO_TOKENS},
         num_inference_steps=50,
         build_vae=build_vae,
-        vae_steps=1500,
+        vae_steps=5000,
         vae_batch=4,
         decoder_steps=3000,
         normalize=normalize,
