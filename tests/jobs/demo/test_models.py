@@ -6,8 +6,21 @@ import json
 from typing import Any
 
 import pytest
-from diffusers import AutoencoderKL, FluxPipeline, FluxTransformer2DModel
-from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderKLCogVideoX,
+    AutoencoderKLMochi,
+    CogVideoXDDIMScheduler,
+    CogVideoXPipeline,
+    CogVideoXTransformer3DModel,
+    FluxPipeline,
+    FluxTransformer2DModel,
+    Lumina2Pipeline,
+    Lumina2Transformer2DModel,
+    MochiPipeline,
+    MochiTransformer3DModel,
+)
+from transformers import CLIPTextModel, CLIPTokenizer, Gemma2Model, GemmaTokenizer, T5EncoderModel
 
 import teacache
 from jobs.demo.checker import score
@@ -18,6 +31,12 @@ MEGABYTE = 1_000_000
 SHIPPED = {
     "flux": (FluxPipeline, {"transformer": FluxTransformer2DModel, "vae": AutoencoderKL, "text_encoder": CLIPTextModel,
                             "tokenizer": CLIPTokenizer, "text_encoder_2": T5EncoderModel}),
+    "lumina2": (Lumina2Pipeline, {"transformer": Lumina2Transformer2DModel, "vae": AutoencoderKL,
+                                  "text_encoder": Gemma2Model, "tokenizer": GemmaTokenizer}),
+    "cogvideox": (CogVideoXPipeline, {"transformer": CogVideoXTransformer3DModel, "vae": AutoencoderKLCogVideoX,
+                                      "text_encoder": T5EncoderModel, "scheduler": CogVideoXDDIMScheduler}),
+    "mochi": (MochiPipeline, {"transformer": MochiTransformer3DModel, "vae": AutoencoderKLMochi,
+                              "text_encoder": T5EncoderModel}),
 }  # fmt: skip
 
 pytestmark = pytest.mark.filterwarnings("ignore:In CPU autocast:UserWarning")  # MochiRoPE asks for float32
