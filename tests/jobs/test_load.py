@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from jobs.errors import Refused
-from jobs.load import load_job
+from jobs.load import DEMO_JOBS, load_job
 from jobs.paths import packaged
 
 YAML = """\
@@ -39,15 +39,16 @@ def test_without_a_file_the_demo_is_the_job() -> None:
     assert (job.prompts, job.each_model[0].pipeline, job.output) == ("demo/prompts", "demo/flux", "outputs/demo-flux")
 
 
-@pytest.mark.parametrize("model", ["flux", "lumina2", "cogvideox", "mochi"])
+@pytest.mark.parametrize("model", DEMO_JOBS)
 def test_without_a_file_model_names_a_packaged_demo(model: str) -> None:
     job = load_job(["--model", model, "--actors.batch_size", "2"])
     assert (job.name, job.each_model[0].pipeline, job.actors.batch_size) == (f"demo-{model}", f"demo/{model}", 2)
     assert Path(packaged(job.prompts), "prompts-00003-of-00004.parquet").is_file()
+    assert Path(packaged(f"demo/{model}"), "model_index.json").is_file()
 
 
 def test_an_unknown_demo_is_refused() -> None:
-    with pytest.raises(Refused, match=r"--model sora: without a job file .*: cogvideox, flux, lumina2, mochi$"):
+    with pytest.raises(Refused, match=r"--model sora: without a job file .*: flux, lumina2$"):
         load_job(["--model", "sora"])
 
 
