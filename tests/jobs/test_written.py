@@ -9,11 +9,11 @@ from typer.testing import CliRunner
 import jobs
 from jobs.cli import app
 from jobs.config import Job
-from jobs.load import DEMO_JOB, load_job
+from jobs.load import DEMO, DEMO_JOBS, load_job
 from jobs.written import job_schema, written
 
 EXAMPLES = sorted((Path(jobs.__file__).parent / "examples").glob("*.yaml"))
-FILES = [*EXAMPLES, DEMO_JOB]
+FILES = [*EXAMPLES, *DEMO_JOBS.values()]
 
 
 def problems(fields: object) -> list[str]:
@@ -59,7 +59,7 @@ def test_every_default_is_written_out() -> None:
     ],
 )
 def test_the_schema_finds_what_an_editor_should_mark(change: dict[str, Any], problem: str) -> None:
-    fields = yaml.safe_load(DEMO_JOB.read_text())
+    fields = yaml.safe_load(DEMO_JOBS[DEMO].read_text())
     assert any(problem in found for found in problems({**fields, **change}))
 
 
