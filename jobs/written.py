@@ -45,9 +45,10 @@ def _method_schema(method: str) -> dict[str, Any]:
     hints, defaults = get_type_hints(kind), {field.name: field for field in dataclasses.fields(kind)}
     properties: dict[str, Any] = {"method": {"const": method}}
     for name in cache_fields(method):
-        properties[name] = TypeAdapter(hints[name]).json_schema()
+        field: TypeAdapter[Any] = TypeAdapter(hints[name])
+        properties[name] = field.json_schema()
         if defaults[name].default is not dataclasses.MISSING:
-            properties[name]["default"] = defaults[name].default
+            properties[name]["default"] = field.dump_python(defaults[name].default, mode="json")
     required = [name for name, field in defaults.items() if _is_required(field)]
     if method != Cache.model_fields["method"].default:
         required.append("method")
