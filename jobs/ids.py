@@ -15,6 +15,7 @@ SEED_BITS = 32
 """What torch's generator on the CPU tells apart: of a larger seed it uses these bits only."""
 
 _FRACTION_BITS = 53
+_AT_ONCE = 2**18
 
 
 def seed_for(job_seed: int, row_id: str) -> int:
@@ -57,10 +58,19 @@ def fingerprints(prompts: pa.Table) -> NDArray[np.uint64]:
 
 def contains(ordered: NDArray[np.uint64], wanted: NDArray[np.uint64]) -> NDArray[np.bool_]:
     """Which of the wanted digests are among the ordered ones."""
-    if not len(ordered):
-        return np.zeros(len(wanted), dtype=np.bool_)
-    places = np.minimum(np.searchsorted(ordered, wanted), len(ordered) - 1)
-    return np.equal(ordered[places], wanted)
+    return np.equal(looked_up(ordered, ordered, wanted), wanted) if len(ordered) else np.zeros(len(wanted), np.bool_)
+
+
+def looked_up(ordered: NDArray[np.uint64], said: NDArray[np.uint64], wanted: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """What stands in `said` at the place of each wanted digest, anything where it is not among the ordered ones.
+
+    Of those there is one at least. Works through a part at a time: what it holds beside its answer is small.
+    """
+    answer = np.empty_like(wanted)
+    for start in range(0, len(wanted), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        answer[part] = said[np.minimum(np.searchsorted(ordered, wanted[part]), len(ordered) - 1)]
+    return answer
 
 
 def _sha256(text: str) -> bytes:

@@ -88,9 +88,17 @@ def tried(output: Output, model: str) -> Tried:
         ids.append(digests(strings(mine["id"])))
         prints.append(np.asarray(mine["fingerprint"].fill_null(0).to_numpy(zero_copy_only=False)).view(np.uint64))
         failed.append(np.asarray(pc.not_equal(mine["error"], pa.scalar("")).to_numpy(zero_copy_only=False), np.bool_))
-    every = np.concatenate(ids)
+    every = _joined(ids)
     order = np.argsort(every)
-    return Tried(ids=every[order], fingerprints=np.concatenate(prints)[order], failed=np.concatenate(failed)[order])
+    every = every[order]
+    return Tried(ids=every, fingerprints=_joined(prints)[order], failed=_joined(failed)[order])
+
+
+def _joined(parts: list[Any]) -> Any:
+    """One array of them all, which takes their place in memory."""
+    whole = np.concatenate(parts)
+    parts.clear()
+    return whole
 
 
 def forget_failed(output: Output, model: str, ids: NDArray[np.uint64]) -> None:
@@ -163,7 +171,8 @@ _Rank = tuple[bool, datetime]
 
 def _latest_of_repeated(output: Output) -> dict[int, _Rank | None]:
     """The rank of the copy that counts, for each row that stands in more than one place: mostly none does."""
-    every = np.sort(np.concatenate([np.empty(0, np.uint64), *(_keys(batch) for _, batch in _scan(output, _KEY))]))
+    every = _joined([np.empty(0, np.uint64), *(_keys(batch) for _, batch in _scan(output, _KEY))])
+    every.sort()
     repeated = np.unique(every[1:][every[1:] == every[:-1]])
     latest: dict[int, _Rank | None] = {}
     if not len(repeated):

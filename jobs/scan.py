@@ -56,14 +56,13 @@ def scan(url: str, shards: Sequence[Shard]) -> Scan:
     """Read all shards. One that can't be read comes back with its problem."""
     with ThreadPoolExecutor(max_workers=_THREADS) as threads:
         parts = list(threads.map(lambda shard: _part(url, shard), shards))
-    ids = np.concatenate([part.ids for part in parts])
+    found, shapes = tuple(part.shard for part in parts), sum((part.shapes for part in parts), Counter())
+    ids, prints = np.concatenate([part.ids for part in parts]), np.concatenate([part.fingerprints for part in parts])
+    parts.clear()
     order = np.argsort(ids)
-    return Scan(
-        shards=tuple(part.shard for part in parts),
-        ids=ids[order],
-        fingerprints=np.concatenate([part.fingerprints for part in parts])[order],
-        shapes=dict(sum((part.shapes for part in parts), Counter())),
-    )
+    ids = ids[order]
+    prints = prints[order]
+    return Scan(shards=found, ids=ids, fingerprints=prints, shapes=dict(shapes))
 
 
 def check_duplicates(url: str, found: Scan) -> None:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from jobs.ids import contains, digests, fraction_for, seed_for
+from jobs.ids import contains, digests, fraction_for, looked_up, seed_for
 
 
 def test_a_seed_follows_from_job_seed_and_id_for_ever() -> None:
@@ -24,3 +24,11 @@ def test_contains_finds_just_the_ids_that_are_there() -> None:
     assert contains(there, digests(["c", "d", "a", ""])).tolist() == [True, False, True, False]
     assert contains(digests([]), digests(["a"])).tolist() == [False]
     assert contains(there, digests([])).tolist() == []
+
+
+def test_what_is_said_of_an_id_is_found_among_many() -> None:
+    ids = np.sort(digests(str(number) for number in range(300_000)))
+    wanted = np.random.default_rng(0).permutation(ids)
+    assert np.array_equal(looked_up(ids, ~ids, wanted), ~wanted)
+    assert contains(ids[::2], wanted).sum() == 150_000
+    assert np.array_equal(np.sort(wanted[contains(ids[::2], wanted)]), ids[::2])
