@@ -1,7 +1,7 @@
 """Pipelines that make noise for nothing, and do what prompts tell them: fail, hang, kill their process.
 
 `FakePipeline` stands in for a diffusers pipeline. `FakeGenerate` stands in for all that imports torch: actors with it
-start at once, take little memory, and spend $FAKES_SECONDS on a batch.
+start at once, take little memory, and spend $FAKES_SECONDS on a batch; every write takes $FAKES_WRITE_SECONDS more.
 
 `python -m tests.jobs.fakes generate ...` is `python -m jobs generate ...` with FakeGenerate in the actors, on a Ray of
 its own with $FAKES_CPUS. What was begun stands in the file $FAKES_LOG, and what was made in $FAKES_LOG.made, a line per
@@ -41,11 +41,26 @@ _ALL = "FAKES_ALL"
 def install() -> None:
     """Have this process take fakes for all that would import torch; in a worker of pytest's, for the actor only."""
     _replace("jobs.generate", Generate=FakeGenerate)
+    if seconds := float(os.environ.get("FAKES_WRITE_SECONDS", "0")):
+        _slow_down(seconds)
     if _ALL not in os.environ:
         return
     _replace("jobs.models", check=lambda *_: FakeCall())
     _replace("jobs.loading", check_devices=lambda *_, **__: None)
     _replace("teacache", TeaCacheConfig=Uncached, AdaptiveConfig=Uncached, ScheduleConfig=Uncached, Uncached=Uncached)
+
+
+def _slow_down(seconds: float) -> None:
+    """Have every file that a worker writes take so long, as in a bucket far away."""
+    from jobs import storage
+
+    write = storage.write
+
+    def slowly(url: str, content: bytes) -> None:
+        time.sleep(seconds)
+        write(url, content)
+
+    storage.write = slowly
 
 
 def _replace(name: str, **contents: Any) -> None:
