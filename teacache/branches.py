@@ -46,10 +46,11 @@ class StackInput:
 class Branch:
     """The state of one branch; a change of shape in mid-run starts it afresh."""
 
-    def __init__(self, name: str, method: Method, total: int | None, device: torch.device) -> None:
+    def __init__(self, name: str, method: Method, total: int | None, device: torch.device, rows: int) -> None:
         self.name = name
         self._method = method
         self._total = total
+        self._rows = rows
         self._policy, self._predictor = method.policy(total), method.predictor()
         self._ties: Ties | None = None
         self._place: Place | None = None
@@ -72,8 +73,8 @@ class Branch:
         if self._ties is None or self._ties.size != size:
             if self._ties is not None:
                 self.restart()
-            self._ties, self._steps_seen = Ties(size, self._method.granularity), 0
-        if self._steps_seen == 1 and stack.latents is not None:
+            self._ties, self._rows, self._steps_seen = Ties(size, self._method.granularity), size, 0
+        if stack.latents is not None and (self._steps_seen == 1 or (self._steps_seen == 0 and place.last)):
             self._ties.watch(stack.latents)
         self._steps_seen += 1
         self._place = place
@@ -84,7 +85,7 @@ class Branch:
 
     def computed(self) -> None:
         """A step ran whole without coming by the stack."""
-        self._decisions.append(Decision.uniform(True, 1 if self._ties is None else self._ties.size))
+        self._decisions.append(Decision.uniform(True, self._rows))
 
     def keep(self, stack: StackInput, output: Tensor, rows: Selection) -> None:
         """Keep what the computed rows added to their input, for the steps that skip."""
@@ -106,10 +107,11 @@ class Branch:
         return rows.take(stack.hidden_states) + self._predictor.predict(self._place.step, rows)
 
     def statistics(self, denoiser: str) -> CallStats:
-        samples = 1 if self._ties is None else self._ties.samples
+        samples = self._rows if self._ties is None else self._ties.samples
         return CallStats(
             denoiser=denoiser,
             branch=self.name,
+            rows=self._rows,
             computed=tuple(tuple(step.compute[_row(step, sample)] for step in self._decisions)
                            for sample in range(samples)),
             distances=tuple(tuple(step.distances[_row(step, sample)] for step in self._decisions)

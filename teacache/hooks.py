@@ -94,7 +94,7 @@ def attach(transformer: nn.Module, model: Model | None, session: Session, *, ind
     transformer = unwrap_module(transformer)
     attachment = Attachment(session)
     names, context = parameter_names(transformer), attachment.listener.context
-    timestep = "timestep" if model is None else model.timestep
+    timestep, noisy = ("timestep", "hidden_states") if model is None else (model.timestep, model.latents)
     inputs: dict[str, Any] = {}
 
     @uncompiled
@@ -102,9 +102,10 @@ def attach(transformer: nn.Module, model: Model | None, session: Session, *, ind
         if module is not transformer:  # a deep copy, which takes torch's hooks along
             return
         arguments = Arguments(names, args, kwargs)
-        inputs["latents"] = arguments.get(model.latents) if model and model.guidance == "batch" else None
+        latents = arguments.get(noisy)
+        inputs["latents"] = latents if model and model.guidance == "batch" else None
         device = next(_tensors((*args, *kwargs.values()))).device
-        session.begin(lambda: arguments[timestep], context.name, device)
+        session.begin(lambda: arguments[timestep], context.name, device, 1 if latents is None else len(latents))
 
     @uncompiled
     def end(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:

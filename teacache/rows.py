@@ -68,7 +68,7 @@ class Ties:
 
     A pipeline with guidance in one batch repeats the samples: row r and row r + n are two halves of sample r. That is
     seen from the latents, which are equal in such rows at every step; samples that merely start from the same noise
-    part at the first step, so the second step is looked at.
+    part at the first step, so the second step is looked at. A run of one step has the first only.
     """
 
     def __init__(self, size: int, granularity: Granularity) -> None:

@@ -95,8 +95,8 @@ class Session:
         self.call: Call | None = None
         """The call to the denoiser's forward that is going on now."""
 
-    def begin(self, timestep: Callable[[], Any], context: str | None, device: torch.device) -> None:
-        """A call to the denoiser's forward starts."""
+    def begin(self, timestep: Callable[[], Any], context: str | None, device: torch.device, rows: int) -> None:
+        """A call to the denoiser's forward starts, with so many rows in its batch."""
         if self.call is not None:  # the last one never came to its end
             self.discard()
         run = self._place(timestep, context)
@@ -104,7 +104,7 @@ class Session:
         name = run.name_branch(context)
         run.called.append(name if context is None else context)
         if name not in run.branches:
-            run.branches[name] = Branch(name, run.method, run.place.total, device)
+            run.branches[name] = Branch(name, run.method, run.place.total, device, rows)
         self.call = Call(run.branches[name], run.place)
         self.call.branch.forward_time.start()
 

@@ -15,6 +15,8 @@ class CallStats:
     """The transformer's class name."""
     branch: str
     """The pipeline's cache_context, or the ordinal of the call at its timestep ("0", "1") where it enters none."""
+    rows: int
+    """Of the batch: more than samples where guidance runs as one batch, or where samples are the same in everything."""
     computed: tuple[tuple[bool, ...], ...]
     """Sample by sample, step by step: were the blocks computed?"""
     distances: tuple[tuple[float | None, ...], ...]
@@ -38,11 +40,18 @@ class CallStats:
     def skipped(self) -> int:
         return self.steps - sum(map(sum, self.computed))
 
-    def sample(self, index: int) -> CallStats:
-        """The part of one sample of the batch, which takes an equal share of the seconds."""
-        index %= self.batch_size  # samples that are the same in everything count as one
+    def sample(self, row: int) -> CallStats:
+        """The part of the sample that a row of the batch belongs to, which takes an equal share of the seconds.
+
+        Raises:
+            IndexError: the batch has no such row.
+        """
+        if not 0 <= row < self.rows:
+            raise IndexError(f"the batch has rows 0 to {self.rows - 1}, got {row}")
+        index = row % self.batch_size
         return replace(
             self,
+            rows=self.rows // self.batch_size,
             computed=(self.computed[index],),
             distances=(self.distances[index],),
             block_seconds=self.block_seconds / self.batch_size,
@@ -80,9 +89,13 @@ class Stats:
         """Seconds in the blocks, of those in the forward."""
         return sum(call.block_seconds for call in self.calls)
 
-    def sample(self, index: int) -> Stats:
-        """The part of one sample of the batch, which takes an equal share of the seconds."""
-        return Stats(calls=tuple(call.sample(index) for call in self.calls))
+    def sample(self, row: int) -> Stats:
+        """The same for all calls.
+
+        Raises:
+            IndexError: the batch of a call has no such row.
+        """
+        return Stats(calls=tuple(call.sample(row) for call in self.calls))
 
     def __add__(self, other: Stats) -> Stats:
         return Stats(calls=self.calls + other.calls)

@@ -233,7 +233,8 @@ def test_uncached_measures_a_model_that_no_cache_knows() -> None:
     with teacache.enabled(model, teacache.Uncached()) as cache:
         for value in (3.0, 2.0, 1.0):
             model(torch.ones(2, 1), timestep=torch.tensor(value))
-    assert (cache.stats.steps, cache.stats.computed) == (3, 3)
+    assert [cache.stats.sample(row).steps for row in (0, 1)] == [3, 3]
+    assert (cache.stats.steps, cache.stats.computed) == (6, 6)
     assert cache.stats.seconds > 0
 
 

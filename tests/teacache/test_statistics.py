@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,8 +19,8 @@ def statistics(draw: st.DrawFn) -> Stats:
         samples = [tuple(zip(*draw(steps), strict=True)) for _ in range(draw(st.integers(1, 3)))]
         computed, distances = zip(*samples, strict=True)
         calls.append(
-            CallStats(denoiser="Model", branch="cond", computed=computed, distances=distances,
-                      block_seconds=draw(seconds), seconds=draw(seconds))
+            CallStats(denoiser="Model", branch="cond", rows=len(samples) * draw(st.integers(1, 3)), computed=computed,
+                      distances=distances, block_seconds=draw(seconds), seconds=draw(seconds))
         )  # fmt: skip
     return Stats(calls=tuple(calls))
 
@@ -40,10 +41,11 @@ def test_statistics_add_up_in_any_order(a: Stats, b: Stats, c: Stats) -> None:
         assert set(total.calls) == {*a.calls, *b.calls, *c.calls}
 
 
-def call(*computed: str) -> CallStats:
+def call(*computed: str, repeats: int = 1) -> CallStats:
     masks = tuple(tuple(step == "1" for step in mask) for mask in computed)
     distances = tuple((None,) * len(mask) for mask in masks)
-    return CallStats(denoiser="Model", branch="0", computed=masks, distances=distances, block_seconds=0.5, seconds=0.75)
+    return CallStats(denoiser="Model", branch="0", rows=len(masks) * repeats, computed=masks, distances=distances,
+                     block_seconds=0.5, seconds=0.75)  # fmt: skip
 
 
 def test_totals_of_three_calls() -> None:
@@ -59,3 +61,12 @@ def test_the_parts_of_the_samples_make_up_the_whole() -> None:
     assert [part.computed for part in parts] == [3, 2, 3]
     assert sum(part.steps for part in parts) == stats.steps
     assert sum(part.seconds for part in parts) == stats.seconds
+
+
+def test_a_row_that_the_batch_does_not_have_is_no_sample() -> None:
+    stats = Stats(calls=(call("101", "100", "111", repeats=2),))
+    assert stats.sample(5) == stats.sample(2)  # the other half of guidance as one batch
+    assert stats.sample(2).calls[0].rows == 2
+    for row in (-1, 6):
+        with pytest.raises(IndexError, match=f"the batch has rows 0 to 5, got {row}"):
+            stats.sample(row)
