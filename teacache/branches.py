@@ -55,9 +55,8 @@ class Branch:
         self._ties: Ties | None = None
         self._place: Place | None = None
         self._steps_seen = 0
-        self._decisions: list[Decision] = []
-        self.forward_time = Stopwatch(device)
-        self.block_time = Stopwatch(device)
+        self._device = device
+        self.clear_record()
 
     def restart(self) -> None:
         """Forget what earlier steps left, but for the record of what they did."""
@@ -66,6 +65,15 @@ class Branch:
     def release(self) -> None:
         """Nothing more will be asked but the record: let go of residuals and indicator."""
         self._policy, self._predictor = Always(), Extrapolation(0)
+
+    def clear_record(self) -> None:
+        """Start the record of what the steps did afresh; what comes of later steps is not touched by it."""
+        self._decisions: list[Decision] = []
+        self.forward_time, self.block_time = Stopwatch(self._device), Stopwatch(self._device)
+
+    @property
+    def has_record(self) -> bool:
+        return bool(self._decisions)
 
     def decide(self, stack: StackInput, place: Place) -> Selection:
         """The rows to compute at this step; remembers them."""

@@ -12,6 +12,7 @@ from diffusers import DiffusionPipeline
 from diffusers.utils.torch_utils import unwrap_module
 from torch import nn
 
+from teacache.attachment import check_no_other_cache
 from teacache.checkpoint import checkpoint_of
 from teacache.configs import CacheConfig, RunConfig, ScheduleConfig, TeaCacheConfig, Uncached
 from teacache.errors import AlreadyEnabledError, UnsupportedModelError
@@ -34,6 +35,8 @@ class Cache:
     def __init__(self, config: CacheConfig, sessions: tuple[Session, ...]) -> None:
         self.config = config
         self._sessions = sessions
+        for session in sessions:
+            session.others = tuple(other for other in sessions if other is not session)
 
     @property
     def stats(self) -> Stats:
@@ -98,6 +101,7 @@ def check_uncached(denoiser: nn.Module) -> None:
         raise AlreadyEnabledError("teacache is enabled already; teacache.disable(...) comes first")
     if getattr(denoiser, "_cache_config", None) is not None:
         raise AlreadyEnabledError("a cache of diffusers' own is enabled already; disable_cache() comes first")
+    check_no_other_cache(denoiser)
 
 
 def disable(target: DiffusionPipeline | nn.Module) -> None:

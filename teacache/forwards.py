@@ -6,7 +6,6 @@ weights are on the device when the indicator asks for them, and in a way that co
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -42,8 +41,12 @@ def _some_graph(nothing: Tensor) -> Tensor:
     return nothing.unsqueeze(0)
 
 
+def _itself(forward: Callable[..., Any]) -> Callable[..., Any]:
+    return forward
+
+
 class Replacement:
-    """A callable in the place of a module's forward; a deep copy of the module gets its own forward back."""
+    """A callable in the place of a module's forward; a copy of the module, or a pickle, gets its own forward back."""
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
@@ -52,8 +55,8 @@ class Replacement:
         self.__wrapped__ = self.original  # inspect.signature follows it
         setattr(holder, name, self)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        return copy.deepcopy(self.original, memo)
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return _itself, (self.original,)
 
     def undo(self) -> None:
         """Put the forward back, wherever the layers that came later have moved this."""
@@ -85,7 +88,8 @@ class BlockForward(Replacement):
     @_between
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         call = self._session.call
-        if call is None:  # the block is called by something else than the denoiser's forward
+        # Called by something else than the denoiser's forward, or a block amidst a step that is computed whole.
+        if call is None or (call.rows.all and self.enter is None and not self.exits):
             return self.original(*args, **kwargs)
         due = self._before(call, args, kwargs)
         output = _some_graph(_NOTHING) if due is None else self.original(*due[0], **due[1])

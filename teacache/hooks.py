@@ -1,4 +1,4 @@
-"""The hooks on a denoiser and its blocks. The only file that touches diffusers.hooks.
+"""Puts the hooks on a denoiser and its blocks, and takes them off.
 
     denoiser     torch's own forward hooks: begin and end of a call
     first block  keeps the stack input and decides for every row
@@ -16,70 +16,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from diffusers.hooks.hooks import BaseState, CacheContext, HookRegistry, ModelHook, StateManager
 from diffusers.utils.torch_utils import unwrap_module
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
+from teacache.attachment import Attachment, TorchHook, attachment_of, check_no_other_cache, hang, take_off
 from teacache.branches import StackInput
-from teacache.forwards import BlockForward, IdleForward, parameter_names, uncompiled
+from teacache.forwards import BlockForward, IdleForward, parameter_names
 from teacache.models import Arguments, Indicator, Model
 from teacache.session import Call, Session
-
-ATTRIBUTE = "_teacache"
-
-
-class ContextName(StateManager):
-    """Hears the name of the pipeline's cache_context; keeps no state of diffusers' kind."""
-
-    def __init__(self) -> None:
-        super().__init__(BaseState)
-        self.name: str | None = None
-
-    def set_context(self, context: CacheContext | None) -> None:
-        self.name = None if context is None else context.name
-
-
-class Listener(ModelHook):
-    """Hears a pipeline's cache_context and the end of its call: diffusers tells every hook below a denoiser."""
-
-    _is_stateful = True
-
-    def __init__(self, session: Session) -> None:
-        super().__init__()
-        self._session = session
-        self.context = ContextName()
-
-    def reset_state(self, module: nn.Module) -> nn.Module:
-        self._session.finish()
-        return module
-
-
-class Attachment(nn.Module):
-    """What is on a denoiser while its cache is on: a submodule of it, without weights, that is never called.
-
-    It carries the listener; a listener on one of the model's own modules would have to replace its forward.
-    """
-
-    def __init__(self, session: Session) -> None:
-        super().__init__()
-        self.session = session
-        self.handles: list[RemovableHandle] = []
-        self.forwards: list[BlockForward | IdleForward] = []
-        self.listener = Listener(session)
-        HookRegistry.check_if_exists_or_initialize(self).register_hook(self.listener, "teacache")
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> None:
-        """A copy of the denoiser has no cache; nor does the list of registries that diffusers keeps lead back here."""
-        memo[id(HookRegistry.check_if_exists_or_initialize(self))] = HookRegistry(nn.Identity())
-
-
-class CacheIsOn:
-    """In the place of diffusers' `_cache_config`: `is_cache_enabled` tells, and its own caches are refused."""
-
-    def __reduce__(self) -> tuple[type[None], tuple[()]]:
-        """A copy of the denoiser has no cache."""
-        return type(None), ()
 
 
 def attach(transformer: nn.Module, model: Model | None, session: Session, *, indicator: str = "",
@@ -97,17 +41,17 @@ def attach(transformer: nn.Module, model: Model | None, session: Session, *, ind
     timestep, noisy = ("timestep", "hidden_states") if model is None else (model.timestep, model.latents)
     inputs: dict[str, Any] = {}
 
-    @uncompiled
     def begin(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if module is not transformer:  # a deep copy, which takes torch's hooks along
+        if module is not transformer:  # a shallow copy, as nn.DataParallel makes them
             return
         arguments = Arguments(names, args, kwargs)
         latents = arguments.get(noisy)
         inputs["latents"] = latents if model and model.guidance == "batch" else None
         device = next(_tensors((*args, *kwargs.values()))).device
-        session.begin(lambda: arguments[timestep], context.name, device, 1 if latents is None else len(latents))
+        rows = 1 if latents is None else len(latents)
+        if session.begin(lambda: arguments[timestep], context.name, device, rows):
+            check_no_other_cache(transformer)
 
-    @uncompiled
     def end(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         if module is transformer:
             inputs.clear()
@@ -116,12 +60,10 @@ def attach(transformer: nn.Module, model: Model | None, session: Session, *, ind
     if model is not None:
         _attach_to_stack(transformer, model, attachment, inputs, indicator or model.indicator, exit_at)
     attachment.handles += [
-        transformer.register_forward_pre_hook(begin, with_kwargs=True),
-        transformer.register_forward_hook(end, always_call=True),
+        transformer.register_forward_pre_hook(TorchHook(begin), with_kwargs=True),
+        transformer.register_forward_hook(TorchHook(end), always_call=True),
     ]
-    transformer.add_module(ATTRIBUTE, attachment)
-    transformer._cache_config = CacheIsOn()  # type: ignore[assignment]
-    HookRegistry.check_if_exists_or_initialize(transformer).invalidate_child_registries_cache()
+    hang(attachment, transformer)
 
 
 def _attach_to_stack(transformer: nn.Module, model: Model, attachment: Attachment, inputs: dict[str, Any],
@@ -145,13 +87,12 @@ def _attach_to_stack(transformer: nn.Module, model: Model, attachment: Attachmen
         return
     module = transformer.get_submodule(exit_at)
 
-    @uncompiled
     def leave(exit_module: nn.Module, args: tuple[Any, ...]) -> Any:
         if exit_module is not module or session.call is None or not session.call.entered:
             return None
         return (session.call.leave_stack(args[0]), *args[1:])
 
-    attachment.handles.append(module.register_forward_pre_hook(leave))
+    attachment.handles.append(module.register_forward_pre_hook(TorchHook(leave)))
 
 
 def _has(transformer: nn.Module, name: str) -> bool:
@@ -175,34 +116,31 @@ def _evaluator(transformer: nn.Module, attachment: Attachment,
         return evaluate
     module, seen = transformer.get_submodule(indicator.module), {}
 
-    @uncompiled
     def watch(watched: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         if watched is module:
             seen["output"] = output.detach()
 
-    attachment.handles.append(module.register_forward_hook(watch))
+    attachment.handles.append(module.register_forward_hook(TorchHook(watch)))
     return lambda block, arguments: seen["output"]
 
 
 def detach(transformer: nn.Module) -> None:
     """Take all of our hooks off again; does nothing where there are none."""
     transformer = unwrap_module(transformer)
-    attachment: Attachment | None = getattr(transformer, ATTRIBUTE, None)
+    attachment = attachment_of(transformer)
     if attachment is None:
         return
     for handle in attachment.handles:
         handle.remove()
     for forward in attachment.forwards:
         forward.undo()
-    delattr(transformer, ATTRIBUTE)
-    del transformer._cache_config
+    take_off(transformer)
     attachment.session.finish()
-    HookRegistry.check_if_exists_or_initialize(transformer).invalidate_child_registries_cache()
 
 
 def session_of(transformer: nn.Module) -> Session | None:
     """The session of a denoiser whose cache is on."""
-    attachment: Attachment | None = getattr(unwrap_module(transformer), ATTRIBUTE, None)
+    attachment = attachment_of(unwrap_module(transformer))
     return None if attachment is None else attachment.session
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -92,11 +92,13 @@ class Session:
         """Of finished runs: their seconds, and which rows are one sample, may still have to come from the device."""
         self._run: Run | None = None
         self._paused = False
+        self.others: tuple[Session, ...] = ()
+        """Of the pipeline's other denoisers. A run that comes to this one has left them."""
         self.call: Call | None = None
         """The call to the denoiser's forward that is going on now."""
 
-    def begin(self, timestep: Callable[[], Any], context: str | None, device: torch.device, rows: int) -> None:
-        """A call to the denoiser's forward starts, with so many rows in its batch."""
+    def begin(self, timestep: Callable[[], Any], context: str | None, device: torch.device, rows: int) -> bool:
+        """A call to the denoiser's forward starts, with so many rows in its batch. Returns whether it starts a run."""
         if self.call is not None:  # the last one never came to its end
             self.discard()
         run = self._place(timestep, context)
@@ -107,6 +109,7 @@ class Session:
             run.branches[name] = Branch(name, run.method, run.place.total, device, rows)
         self.call = Call(run.branches[name], run.place)
         self.call.branch.forward_time.start()
+        return run.num_steps == 1 and len(run.called) == 1
 
     def end(self, *, failed: bool) -> None:
         """The call is over; if its forward raised, the run is forgotten."""
@@ -128,6 +131,8 @@ class Session:
         if place.starts or run is None:
             self._close()
             run = self._run = Run(UNCACHED if self._paused else self._method)
+            for other in self.others:
+                other.release()
         if place.moves:
             if run.num_steps == 1 and len(run.called) > 1 and context is None and not self._progress.exact:
                 # Was the first call at that step a run that was given up? Then branch "0" holds what it left.
@@ -148,6 +153,11 @@ class Session:
         self._run = None
         self._progress.forget()
 
+    def release(self) -> None:
+        """Let go of residuals: what is still to come of the run in hand, if anything, is computed."""
+        for branch in [] if self._run is None else self._run.branches.values():
+            branch.release()
+
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Every run that starts inside is computed in full."""
@@ -166,22 +176,25 @@ class Session:
 
     def clear_statistics(self) -> None:
         """Count afresh; a run that is still going on is not disturbed."""
-        if self._counts():
-            self.finish()
+        if self._run is not None and self._counts():
+            if self._progress.knows_end:
+                self.finish()
+            else:  # nobody knows whether it is over
+                for branch in self._run.branches.values():
+                    branch.clear_record()
         self._unread.clear()
         self._finished = Stats()
 
     def _close(self) -> None:
         if self._run is not None and self._counts():
-            for branch in self._run.branches.values():
-                branch.release()
-                self._unread.append(branch)
+            self.release()
+            self._unread += self._run.branches.values()
         self._run = None
         if len(self._unread) >= MAX_UNREAD:
             self._read()
 
     def _read(self) -> None:
-        self._finished += Stats(calls=tuple(branch.statistics(self._denoiser) for branch in self._unread))
+        self._finished += self._statistics_of(self._unread)
         self._unread.clear()
 
     def _counts(self) -> bool:
@@ -194,4 +207,7 @@ class Session:
     def _open_run(self) -> Stats:
         if self._run is None or not self._counts():
             return Stats()
-        return Stats(calls=tuple(branch.statistics(self._denoiser) for branch in self._run.branches.values()))
+        return self._statistics_of(self._run.branches.values())
+
+    def _statistics_of(self, branches: Iterable[Branch]) -> Stats:
+        return Stats(calls=tuple(branch.statistics(self._denoiser) for branch in branches if branch.has_record))

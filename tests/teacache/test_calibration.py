@@ -10,7 +10,7 @@ import torch
 from diffusers import FluxPipeline
 
 import teacache
-from teacache.hooks import ATTRIBUTE
+from teacache.attachment import ATTRIBUTE
 from tests.teacache.tiny.flux import embeddings
 
 

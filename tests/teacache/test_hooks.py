@@ -13,7 +13,7 @@ from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransfo
 from torch import Tensor, nn
 
 import teacache
-from teacache.hooks import ATTRIBUTE
+from teacache.attachment import ATTRIBUTE
 from tests.teacache.tiny.flux import TEXT_TOKENS, embeddings, generate, make_pipeline
 
 # On the tiny model the indicator moves by about 0.05 a step, so these skip every second or third step.

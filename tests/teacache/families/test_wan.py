@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,26 @@ def test_a_run_of_wan_2_2_that_is_aborted_leaves_nothing_behind(step: int) -> No
             wan.generate(pipe, seeds=(7,), steps=16, num_frames=5, callback_on_step_end=abort_at(step))
         assert torch.equal(wan.generate(pipe, steps=16, num_frames=5), fresh)
         assert [call.computed for call in cache.stats.calls] == [call.computed for call in fresh_stats.calls]
+
+
+def test_the_first_denoiser_of_wan_2_2_keeps_nothing_once_the_second_one_is_called() -> None:
+    pipe = wan.make_two_denoisers()
+    residuals: list[weakref.ref[Tensor]] = []
+    alive: list[bool] = []
+
+    def look(pipe: Any, step: int, timestep: Tensor, arguments: dict[str, Any]) -> dict[str, Any]:
+        if step == 0:
+            branches = cache._sessions[0]._run.branches.values()  # type: ignore[union-attr]
+            residuals.extend(weakref.ref(branch._predictor._residuals[0]) for branch in branches)
+        alive.append(any(residual() is not None for residual in residuals))
+        return arguments
+
+    with teacache.enabled(pipe, teacache.ScheduleConfig(steps=(0,), order=1)) as cache:
+        wan.generate(pipe, steps=16, num_frames=5, guided=True, callback_on_step_end=look)
+    assert len(residuals) == 2
+    first_steps = cache.stats.calls[0].steps
+    assert alive == [True] * first_steps + [False] * (16 - first_steps)
+    assert [call.skipped for call in cache.stats.calls] == [call.steps - 1 for call in cache.stats.calls]
 
 
 def test_vace_with_a_hint_behind_its_last_block_is_refused() -> None:
