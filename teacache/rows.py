@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -42,7 +43,7 @@ class Selection:
         tensor.index_copy_(0, self._index(tensor.device, 1), rows)
 
     def take_from(self, value: Any, *, repeated: bool = False) -> Any:
-        """The selected rows of every batched tensor inside lists, tuples and dicts.
+        """The selected rows of every batched tensor inside lists, tuples, dicts and plain objects.
 
         Args:
             repeated: the tensors may hold the batch several times, one after the other.
@@ -54,6 +55,10 @@ class Selection:
             return {key: self.take_from(item) for key, item in value.items()}
         if isinstance(value, tuple | list):
             return type(value)(self.take_from(item) for item in value)
+        held = {name: item for name, item in getattr(value, "__dict__", {}).items() if isinstance(item, Tensor)}
+        if held:  # an object that carries tensors, as FLUX.2's keys and values of given images
+            value = copy.copy(value)
+            vars(value).update(self.take_from(held))
         return value
 
     def _index(self, device: torch.device, times: int) -> Tensor:
