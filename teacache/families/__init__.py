@@ -1,53 +1,9 @@
 """A file for each family of models: `MODELS`, a record for each transformer class, and `PUBLISHED`, its polynomials."""
 
-from teacache.families import (
-    auraflow,
-    chroma,
-    cogvideox,
-    cogview,
-    consisid,
-    cosmos,
-    easyanimate,
-    flux,
-    flux2,
-    hidream,
-    hunyuan,
-    longcat,
-    ltx,
-    lumina2,
-    lumina_next,
-    mochi,
-    ovis,
-    pixart,
-    qwenimage,
-    sd3,
-    stable_audio,
-    wan,
-    z_image,
-)
+from importlib import import_module
+from pkgutil import iter_modules
+from types import ModuleType
 
-FAMILIES = (
-    auraflow,
-    chroma,
-    cogvideox,
-    cogview,
-    consisid,
-    cosmos,
-    easyanimate,
-    flux,
-    flux2,
-    hidream,
-    hunyuan,
-    longcat,
-    ltx,
-    lumina2,
-    lumina_next,
-    mochi,
-    ovis,
-    pixart,
-    qwenimage,
-    sd3,
-    stable_audio,
-    wan,
-    z_image,
+FAMILIES: tuple[ModuleType, ...] = tuple(
+    import_module(f"{__name__}.{module.name}") for module in iter_modules(__path__)
 )

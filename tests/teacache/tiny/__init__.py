@@ -3,61 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
+from pkgutil import iter_modules
+from types import ModuleType
 
-from tests.teacache.tiny import (
-    auraflow,
-    chroma,
-    cogvideox,
-    cogview,
-    consisid,
-    cosmos,
-    easyanimate,
-    flux,
-    flux2,
-    hidream,
-    hunyuan,
-    longcat,
-    ltx,
-    lumina2,
-    lumina_next,
-    mochi,
-    ovis,
-    pixart,
-    qwenimage,
-    sd3,
-    skyreels,
-    stable_audio,
-    wan,
-    z_image,
-)
 from tests.teacache.tiny.base import Tiny as Tiny
 
-FAMILIES = (
-    auraflow,
-    chroma,
-    cogvideox,
-    cogview,
-    consisid,
-    cosmos,
-    easyanimate,
-    flux,
-    flux2,
-    hidream,
-    hunyuan,
-    longcat,
-    ltx,
-    lumina2,
-    lumina_next,
-    mochi,
-    ovis,
-    pixart,
-    qwenimage,
-    sd3,
-    skyreels,
-    stable_audio,
-    wan,
-    z_image,
-)
+MODULES: tuple[ModuleType, ...] = tuple(import_module(f"{__name__}.{module.name}") for module in iter_modules(__path__))
+FAMILIES = tuple(module for module in MODULES if hasattr(module, "TINY"))
 
 TINY: Mapping[str, Tiny] = {name: tiny for family in FAMILIES for name, tiny in family.TINY.items()}
 """By the pipeline's class name."""
