@@ -64,7 +64,7 @@ def _calibrate(ready: Checked, model: Model, console: Console, num_prompts: int)
     fitted = attempt(lambda: _fit(recordings, conditions))
     if isinstance(fitted, Failure):
         raise JobFailed(f"model {model.name}: {fitted.error}")
-    url = storage.join(Output(url=ready.job.output).url, "calibration", f"{model.name}.json")
+    url = Output(url=ready.job.output).calibration(model.name)
     storage.write(url, (json.dumps(asdict(fitted), indent=1) + "\n").encode())
     return Calibrated(model=model.name, calibration=fitted, url=url)
 

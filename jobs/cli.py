@@ -6,6 +6,7 @@ import typer
 
 from jobs.commands.calibrate import calibrate
 from jobs.commands.check import check
+from jobs.commands.evaluate import evaluate
 from jobs.commands.generate import generate
 from jobs.commands.history import history
 from jobs.commands.job_arguments import CONTEXT, JobCommand
@@ -32,6 +33,7 @@ app.command(rich_help_panel=BEFORE)(prompts)
 app.command(rich_help_panel=BEFORE, cls=JobCommand, context_settings=CONTEXT)(check)
 app.command(rich_help_panel=BEFORE, cls=JobCommand, context_settings=CONTEXT)(plan)
 app.command(rich_help_panel=BEFORE, cls=JobCommand, context_settings=CONTEXT)(calibrate)
+app.command(rich_help_panel=BEFORE, cls=JobCommand, context_settings=CONTEXT)(evaluate)
 app.command(rich_help_panel=RUN, cls=JobCommand, context_settings=CONTEXT)(generate)
 app.command(rich_help_panel=RUN, cls=JobCommand, context_settings=CONTEXT)(submit)
 app.command(rich_help_panel=AFTER)(report)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapte
 from jobs.formats import CODECS, FORMATS, VIDEO
 from jobs.storage_options import StorageOptions
 from jobs.storage_options import check as check_storage_options
+from jobs.targets import DIALS, Target
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 Text = Annotated[str, StringConstraints(min_length=1)]
@@ -32,10 +33,16 @@ class Cache(BaseModel):
         default="teacache",
         description="teacache, adaptive, schedule or none; then its own fields, such as cache.rel_l1_thresh",
     )
+    target: Target | None = Field(
+        default=None, description="have the cheapest setting found that is so near to uncached, of all methods or one"
+    )
 
     @model_validator(mode="after")
     def _fields_belong_to_method(self) -> Cache:
         known = cache_fields(self.method)
+        if self.target and (self.method == "none" or DIALS & set(self.model_extra or {})):
+            found = sorted(DIALS & set(self.model_extra or {})) or ["method: none"]
+            raise ValueError(f"{', '.join(found)} can't stand beside target, which finds the setting; leave it out")
         unknown = sorted(set(self.model_extra or {}) - set(known))
         if unknown:
             raise ValueError(f"unknown {_keys(unknown)} for method {self.method}; known: {', '.join(known) or 'none'}")
@@ -44,8 +51,13 @@ class Cache(BaseModel):
 
     @cached_property
     def config(self) -> Any:
-        """The frozen dataclass that `teacache.enable` takes. Raises ValueError for a value it refuses."""
-        return TypeAdapter(cache_class(self.method)).validate_python(self.model_extra or {})
+        """The frozen dataclass that `teacache.enable` takes: no cache while a target's setting is to be found.
+
+        Raises ValueError for a value it refuses.
+        """
+        dial = {"computed": 2} if self.target and self.method == "schedule" else {}
+        found = TypeAdapter(cache_class(self.method)).validate_python({**(self.model_extra or {}), **dial})
+        return cache_class("none")() if self.target else found
 
     def __getstate__(self) -> dict[Any, Any]:
         """Without the config, which is made anew where it is asked for: to read it imports torch and diffusers."""
@@ -54,6 +66,8 @@ class Cache(BaseModel):
 
     def to_json(self) -> str:
         """Method and all settings, defaults included, as they stand in the manifest."""
+        if self.target:
+            return self.model_dump_json(exclude_unset=True, exclude_none=True)
         settings = {name: getattr(self.config, name) for name in cache_fields(self.method)}
         return json.dumps({"method": self.method, **settings}, sort_keys=True)
 
@@ -281,6 +295,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "model": Model,
     "models": Model,
     "cache": Cache,
+    "target": Target,
     "generation": Generation,
     "media": Media,
     "actors": Actors,

@@ -8,7 +8,7 @@ import importlib.metadata
 import json
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from itertools import groupby
@@ -21,7 +21,7 @@ import torch
 import teacache
 from jobs import loading, metrics
 from jobs.audit import audited, uncached_first
-from jobs.config import Actors, Generation, Model
+from jobs.config import Actors, Cache, Generation, Model
 from jobs.errors import Failure, JobFailed, attempt
 from jobs.pixels import Pixels, check_size, pixels_of
 from jobs.rows import Made, Sample, table, values
@@ -74,7 +74,7 @@ class Generate:
             "num_gpus": actors.num_gpus or 0.0,
             # Those used: one that asks for less than a CPU, to share it, computes on one all the same.
             "num_cpus": max(actors.num_cpus, float(torch.get_num_threads())),
-            "versions": json.dumps(_versions()),
+            "versions": json.dumps(versions()),
         }
 
     def __call__(self, batch: pa.Table) -> pa.Table:
@@ -82,6 +82,15 @@ class Generate:
         groups = ([sample] for sample in samples) if self._exact else alike(samples)
         made = {row.id: row for group in groups for row in self._rows(group)}
         return table(Made, (made[sample.id] for sample in samples))
+
+    @contextmanager
+    def cached_by(self, cache: Cache) -> Iterator[None]:
+        """Inside, another cache, which stays; and every text is encoded, so that runs compared spend the same on it."""
+        teacache.disable(self._pipeline)
+        self._cache = teacache.enable(self._pipeline, cache.config)
+        self._columns["cache"] = cache.to_json()
+        with self._texts.paused():
+            yield
 
     def _rows(self, group: Sequence[Sample]) -> list[Made]:
         """Together if that works; in halves where memory runs out, and one by one where only one may be at fault."""
@@ -194,7 +203,7 @@ def _actor_id() -> str:
     return (ray.get_runtime_context().get_actor_id() or "") if ray.is_initialized() else ""
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     installed = {each.name for each in importlib.metadata.distributions()}
     # teacache is absent where the code runs from a folder, as after `ray job submit --working-dir`.
     return {name: importlib.metadata.version(name) for name in ("diffusers", "teacache", "torch") if name in installed}

@@ -50,12 +50,16 @@ def claim(job: Job) -> None:
         storage.write(output.job, json.dumps({**theirs, **settings(job)}, indent=2).encode())
 
 
+def noted_of_rows(job: Job) -> dict[str, Any]:
+    """The settings noted in the output if it holds rows, else none. Raises Refused."""
+    output = Output(url=job.output)
+    with refusing(f"output: can't read {job.output}"):
+        return _noted(output) if manifest.holds_rows(output) else {}
+
+
 def check(job: Job) -> dict[str, Any]:
     """The settings noted in the output. Raises Refused if it holds rows of others than this job's."""
-    output = Output(url=job.output)
-    ours = settings(job)
-    with refusing(f"output: can't read {job.output}"):
-        theirs = _noted(output) if manifest.holds_rows(output) else {}
+    ours, theirs = settings(job), noted_of_rows(job)
     name = _first_difference(ours, theirs)
     if name is None:
         return theirs

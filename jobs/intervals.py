@@ -31,6 +31,16 @@ def of_ratio(pairs: Sequence[tuple[float, float]]) -> Interval | None:
     return Interval(low=float(low), high=float(high))
 
 
+def of_drawn_median(values: Sequence[float]) -> Interval | None:
+    """Of the median, by bootstrap over the values, also for a few of them. None for fewer than two."""
+    if len(values) < 2:
+        return None
+    random = np.random.default_rng(0)
+    drawn = np.median(np.array(values)[random.integers(len(values), size=(_RESAMPLES, len(values)))], axis=1)
+    low, high = np.percentile(drawn, (2.5, 97.5))
+    return Interval(low=float(low), high=float(high))
+
+
 def of_median(values: Sequence[float]) -> Interval | None:
     """Of the median, from order statistics: the ranks n/2 -+ 0.98 sqrt(n) (Conover, section 3.2). None below six."""
     if len(values) < 6:

@@ -29,21 +29,29 @@ DEMO = "flux"
 
 
 def load_job(arguments: Sequence[str]) -> Job:
-    """The job that `[job.yaml] [--field value ...]` describes; a packaged demo if no file is named. Raises Refused."""
-    url, overrides = split_arguments(arguments)
-    if url is None:
+    """The job that `[job.yaml ...] [--field value ...]` describes; a packaged demo if no file is named. Raises Refused.
+
+    A second file says what differs from the first.
+    """
+    urls, overrides = split_arguments(arguments)
+    if not urls:
         file, overrides = _demo_job(overrides)
-    fields = _read_yaml(url or file)
+    fields: dict[str, Any] = {}
+    for url in urls or [file]:
+        differing = _read_yaml(url)
+        if fields and {"name", "prompts", "output"} <= differing.keys():
+            raise Refused(f"one job at a time, got {' '.join(urls)}; a second file says only what differs")
+        fields = _merged(fields, differing)
     for key, value in overrides:
         _override(fields, key, value)
     try:
         return Job.model_validate(fields)
     except ValidationError as error:
-        raise Refused(f"{url or 'job'}: {'; '.join(_sentences(error))}") from None
+        raise Refused(f"{' '.join(urls) or 'job'}: {'; '.join(_sentences(error))}") from None
 
 
-def split_arguments(arguments: Sequence[str]) -> tuple[str | None, list[tuple[str, str]]]:
-    """The job file, if any, and the overrides. Every option takes a value: `--key value` or `--key=value`."""
+def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
+    """The job files, if any, and the overrides. Every option takes a value: `--key value` or `--key=value`."""
     files: list[str] = []
     overrides: list[tuple[str, str]] = []
     rest = iter(arguments)
@@ -58,9 +66,7 @@ def split_arguments(arguments: Sequence[str]) -> tuple[str | None, list[tuple[st
                 raise Refused(f"--{key} needs a value, as in --{key} VALUE")
             value = following
         overrides.append((key, value))
-    if len(files) > 1:
-        raise Refused(f"one job file at a time, got {' '.join(files)}")
-    return (files[0] if files else None), overrides
+    return files, overrides
 
 
 def _demo_job(overrides: list[tuple[str, str]]) -> tuple[str, list[tuple[str, str]]]:
@@ -85,6 +91,15 @@ def _read_yaml(url: str) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise Refused(f"{url}: a job file is a mapping of keys to values, got {type(fields).__name__}")
     return {str(key): value for key, value in fields.items()}
+
+
+def _merged(fields: dict[str, Any], differing: dict[str, Any]) -> dict[str, Any]:
+    """Mappings key by key; a `cache` as a whole, for its other fields belong to its method."""
+    merged = dict(fields)
+    for key, value in differing.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict) and key != "cache"
+        merged[key] = _merged(merged[key], value) if both else value
+    return merged
 
 
 def _override(fields: dict[str, Any], dotted: str, text: str) -> None:

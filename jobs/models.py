@@ -65,7 +65,7 @@ def check(model: Model, generation: Generation, columns: Iterable[str]) -> Call:
     _check_arguments(model, generation, call)
     for column in sorted(_OPTIONAL & set(columns) - call.accepted):
         raise Refused(f"prompts: {call.pipeline} of model {model.name} takes no {column}; drop that column")
-    _check_cache(model)
+    check_cache(model)
     _check_weights(model)
     _check_loras(model)
     return call
@@ -106,8 +106,8 @@ def _check_arguments(model: Model, generation: Generation, call: Call) -> None:
             raise Refused(f"generation.{name}: {error.errors()[0]['msg']}, got {value!r}") from None
 
 
-def _check_cache(model: Model) -> None:
-    """Turn the cache on for denoisers without weights, built from their configs alone."""
+def check_cache(model: Model) -> None:
+    """Turn the cache on for denoisers without weights, built from their configs alone. Raises Refused."""
     place = _place(model)
     with refusing(f"model {model.name}: can't read the denoiser's config"):
         index = DiffusionPipeline.load_config(place, revision=model.revision)

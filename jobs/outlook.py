@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.table import Table
 
@@ -12,6 +12,7 @@ from jobs import cluster, identity, preflight, storage
 from jobs.config import Job
 from jobs.errors import Refused
 from jobs.estimate import Pace, paces
+from jobs.evaluation.resolve import noted
 from jobs.paths import Output
 from jobs.preflight import Checked
 from jobs.scan import SHAPE, Shape, check_duplicates
@@ -71,6 +72,9 @@ class Outlook:
             yield f"and {len(self.shapes) - _SHAPES_SHOWN:,} more shapes"
         if not self.paces:
             yield "hours and cost: no earlier rows to estimate from; name another job's output with --earlier"
+        for model in self.job.each_model:
+            if model.cache.target:
+                yield f"model {model.name}: its setting for {model.cache.target} is found before the run"
         yield from (f"skipped: {problem}" for problem in self.skipped)
         yield self.room
         yield from (f"would be refused: {reason}" for reason in self.refusals)
@@ -79,6 +83,7 @@ class Outlook:
 def outlook(job: Job, *, earlier: str | None) -> Outlook:
     """Look at prompts, models, output and cluster, and leave them as they are. Raises Refused."""
     ready = preflight.checked(job)
+    ready = replace(ready, job=noted(ready.job))
     states = works(ready)
     known = Output(url=storage.absolute(earlier) if earlier else ready.job.output)
     return Outlook(

@@ -22,7 +22,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9-]+")
 class Output:
     """The layout below the output URL.
 
-    `media/ audit/ manifest/ failed/ job.json stats.json stats.parquet report.html lease.json`
+    `media/ audit/ manifest/ failed/ job.json stats.json stats.parquet report.html lease.json calibration/ evaluation/`
     """
 
     url: str
@@ -46,6 +46,13 @@ class Output:
     @property
     def lease(self) -> str:
         return storage.join(self.url, "lease.json")
+
+    def calibration(self, model: str) -> str:
+        return storage.join(self.url, "calibration", f"{model}.json")
+
+    def evaluation(self, *parts: str) -> str:
+        """A file or folder of what `evaluate` writes."""
+        return storage.join(self.url, "evaluation", *parts)
 
     @property
     def manifest(self) -> str:

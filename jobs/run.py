@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import closing, suppress
+from dataclasses import replace
 
 from rich.console import Console
 
 from jobs import cluster, identity, layouts, lease, manifest, merge, metrics, preflight, signals, storage, tries
 from jobs.config import Job, Model
 from jobs.errors import Failure, JobFailed, attempt
+from jobs.evaluation import resolve
 from jobs.ids import contains
 from jobs.lease import Lease
 from jobs.loading import check_devices
@@ -41,7 +43,8 @@ def generate(job: Job, console: Console, *, retry_failed: bool = False) -> Summa
             if shard.problem:
                 _say(console, f"skipped: {shard.problem}")
         with lease.held(Output(url=ready.job.output)) as turn:
-            return _generate(ready, turn, console, retry_failed=retry_failed)
+            found = replace(ready, job=resolve.resolved(ready.job, console))
+            return _generate(found, turn, console, retry_failed=retry_failed)
 
 
 def _generate(ready: Checked, turn: Lease, console: Console, *, retry_failed: bool) -> Summary:

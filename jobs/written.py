@@ -11,6 +11,7 @@ import yaml
 from pydantic import TypeAdapter
 
 from jobs.config import Cache, Job, cache_class, cache_fields
+from jobs.targets import DIALS, Target
 
 
 def written(job: Job) -> str:
@@ -30,14 +31,14 @@ def job_schema() -> dict[str, Any]:
     methods = get_args(Cache.model_fields["method"].annotation)
     schema["$defs"]["Cache"] = {
         "description": Cache.__doc__,
-        "oneOf": [_method_schema(method) for method in methods],
+        "oneOf": [*(_method_schema(method) for method in methods), _target_schema()],
     }
     return schema
 
 
 def _cache(cache: Cache) -> Mapping[str, Any]:
     fields: dict[str, Any] = json.loads(cache.to_json())
-    return {"method": fields.pop("method"), **fields}
+    return {"method": fields.pop("method"), **fields} if "method" in fields else fields
 
 
 def _method_schema(method: str) -> dict[str, Any]:
@@ -53,6 +54,15 @@ def _method_schema(method: str) -> dict[str, Any]:
     if method != Cache.model_fields["method"].default:
         required.append("method")
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
+def _target_schema() -> dict[str, Any]:
+    """A target, and what a method's settings have beside it."""
+    methods = [method for method in get_args(Cache.model_fields["method"].annotation) if method != "none"]
+    fields = {name: schema for method in methods for name, schema in _method_schema(method)["properties"].items()}
+    properties = {name: schema for name, schema in fields.items() if name not in DIALS}
+    properties.update(method={"enum": methods}, target=Target.model_json_schema())
+    return {"type": "object", "properties": properties, "required": ["target"], "additionalProperties": False}
 
 
 def _is_required(field: dataclasses.Field[Any]) -> bool:

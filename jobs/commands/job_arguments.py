@@ -1,4 +1,4 @@
-"""What a command that takes a job is given: `[JOB.YAML] [--FIELD VALUE]...`, and the fields in its help."""
+"""What a command that takes a job is given: `[JOB.YAML]... [--FIELD VALUE]...`, and the fields in its help."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jobs.fields import fields_table
 
 JobArguments = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[JOB.YAML] [--FIELD VALUE]...", help="The job, and fields that differ from it."),
+    typer.Argument(metavar="[JOB.YAML]... [--FIELD VALUE]...", help="The job, and what differs from it."),
 ]
 
 CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True}

@@ -99,3 +99,24 @@ def test_workers_that_read_a_job_import_no_torch(job_fields: dict[str, object]) 
     read = "import pickle, sys; job = pickle.load(sys.stdin.buffer); print(job.name, 'torch' in sys.modules)"
     ended = subprocess.run([sys.executable, "-c", read], input=pickle.dumps(job), stdout=subprocess.PIPE, check=True)
     assert ended.stdout == b"x False\n"
+
+
+def test_a_target_is_no_cache_until_its_setting_is_found() -> None:
+    cache = Cache.model_validate({"target": {"psnr": 35}, "granularity": "batch"})
+    assert cache.config == teacache.Uncached()
+    assert cache.to_json() == '{"target":{"psnr":35.0},"granularity":"batch"}'
+    assert Cache.model_validate({"method": "schedule", "target": {"ssim": 0.9}}).config == teacache.Uncached()
+
+
+@pytest.mark.parametrize(
+    ("cache", "sentence"),
+    [
+        ({"target": {}}, "target names no measure; give one"),
+        ({"target": {"psnr": 35}, "tolerance": 0.1, "method": "adaptive"}, "tolerance can't stand beside target"),
+        ({"target": {"psnr": 35}, "method": "none"}, "method: none can't stand beside target"),
+        ({"target": {"psnr": 35}, "granularity": "row"}, "Input should be 'sample' or 'batch'"),
+    ],
+)
+def test_what_a_target_finds_can_not_be_given_too(cache: dict[str, object], sentence: str) -> None:
+    with pytest.raises(ValidationError, match=sentence):
+        Cache.model_validate(cache)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from jobs.intervals import Interval, of_median, of_ratio, of_share
+from jobs.intervals import Interval, of_drawn_median, of_median, of_ratio, of_share
 
 
 def test_wilson_as_in_a_textbook() -> None:
@@ -37,3 +37,19 @@ def test_the_interval_of_a_ratio_holds_it_about_95_times_in_100() -> None:
         found = of_ratio(list(zip(seconds * 2 + random.normal(0, 0.3, size=40), seconds, strict=True)))
         held += found is not None and found.low <= 2 <= found.high
     assert held >= 88
+
+
+def test_a_drawn_median_lies_within_its_values_and_narrows_with_their_number() -> None:
+    few, many = of_drawn_median([1.0, 2.0, 9.0]), of_drawn_median([1.0, 2.0, 9.0] * 40)
+    assert few is not None
+    assert many is not None
+    assert (few.low, few.high) == (1.0, 9.0)
+    assert (many.low, many.high) == (2.0, 2.0)
+    assert of_drawn_median([3.0]) is None
+
+
+def test_a_drawn_median_holds_the_true_one_in_most_cases() -> None:
+    random = np.random.default_rng(1)
+    found = [of_drawn_median(list(random.normal(5, 1, 25))) for _ in range(60)]
+    held = sum(interval is not None and interval.low <= 5 <= interval.high for interval in found)
+    assert 50 <= held <= 60

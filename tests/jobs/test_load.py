@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from jobs.errors import Refused
-from jobs.load import DEMO_JOBS, load_job
+from jobs.load import DEMO, DEMO_JOBS, load_job
 from jobs.paths import packaged
 
 YAML = """\
@@ -114,7 +114,12 @@ def test_several_models_replace_the_one() -> None:
         (["--model", "null"], "model is missing"),
         (["--name"], "--name needs a value"),
         (["--name", "--output", "x"], "--name needs a value"),
-        (["a.yaml", "b.yaml"], "one job file at a time, got a.yaml b.yaml"),
+        (
+            [str(DEMO_JOBS[DEMO]), str(DEMO_JOBS[DEMO])],
+            "one job at a time, got .*job.yaml .*job.yaml; a second file says only what",
+        ),
+        (["--model.cache.target.psnr", "high"], "model.cache.target.psnr: .*valid number.*, got 'high'"),
+        (["--model.cache.target.fid", "3"], "unknown key model.cache.target.fid .known: psnr, ssim, ms_ssim, lpips"),
         (["/nowhere/job.yaml"], "/nowhere/job.yaml: there is no such job file"),
     ],
 )
@@ -141,3 +146,16 @@ def test_files_that_are_no_jobs_are_refused(tmp_path: Path, content: str, senten
     with pytest.raises(Refused, match=f"job.yaml: .*{sentence}") as refused:
         load_job([str(path)])
     assert "\n" not in str(refused.value)
+
+
+def test_a_second_file_says_what_differs(tmp_path: Path) -> None:
+    first = tmp_path / "first.yaml"
+    first.write_text("generation: {num_inference_steps: 9}\nmodel: {cache: {method: adaptive, tolerance: 0.2}}\n")
+    second = tmp_path / "second.yaml"
+    second.write_text("model: {cache: {method: none}}\n")
+    job = load_job([str(DEMO_JOBS[DEMO]), str(first), str(second), "--seed", "3"])
+    assert (job.generation.num_inference_steps, job.generation.width, job.seed) == (9, 64, 3)
+    assert job.model is not None
+    # A cache is replaced as a whole: a tolerance goes with its method.
+    assert (job.model.cache.method, job.model.cache.model_extra) == ("none", {})
+    assert job.model.pipeline == "demo/flux"

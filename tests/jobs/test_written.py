@@ -75,3 +75,14 @@ def test_the_command_prints_or_refuses() -> None:
     assert (code, yaml.safe_load(text)) == (0, job_schema())
     code, text = run("--actors.count", "none")
     assert (code, text.count("\n"), text.startswith("refused: job: actors.count: ")) == (2, 1, True)
+
+
+def test_a_target_fits_the_schema_and_survives_being_written(tmp_path: Path) -> None:
+    job = load_job(["--model.cache", "{target: {psnr: 35}, granularity: batch}"])
+    text = written(job)
+    assert problems(yaml.safe_load(text)) == []
+    copy = tmp_path / "job.yaml"
+    copy.write_text(text)
+    assert load_job([str(copy)]).each_model[0].cache == job.each_model[0].cache
+    aimed = {**yaml.safe_load(text), "model": {"pipeline": "a/b", "cache": {"target": {"psnr": 35}, "tolerance": 0.1}}}
+    assert problems(aimed) != []

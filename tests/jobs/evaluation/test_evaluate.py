@@ -1,0 +1,92 @@
+"""Evaluations on a Ray of two CPUs, with the packaged model: a few prompts, six steps."""
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import ray
+from rich.console import Console
+
+from jobs.config import Job
+from jobs.errors import Refused
+from jobs.evaluation.evaluate import Tried, evaluate
+from jobs.evaluation.resolve import noted
+from jobs.run import generate
+from jobs.targets import Target
+from tests.jobs.conftest import WriteShard
+
+# Ray 2.60 warns of its own defaults when its context is made.
+pytestmark = pytest.mark.filterwarnings(r"ignore::DeprecationWarning:ray\.data")
+
+BuildJob = Callable[..., Job]
+
+GENERATION: dict[str, Any] = {"num_inference_steps": 6, "width": 64, "height": 64, "max_sequence_length": 16}
+WORDS = ["a red ring", "a blue square on a white background", "green", "a large cross"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+def run(job: Job, **options: Any) -> tuple[Tried, str]:
+    log = io.StringIO()
+    (tried,) = evaluate(job, Console(file=log, width=200), **options)
+    return tried, log.getvalue()
+
+
+def test_every_setting_is_tried_once_and_beside_its_twin(job: BuildJob, shard: WriteShard, tmp_path: Path) -> None:
+    shard("a.parquet", prompt=WORDS)
+    small = job(generation=GENERATION, actors={"batch_size": 2})
+    tried, log = run(small, only=["schedule"])
+    # 6 / 1.5, 6 / 2 and 6 / 2.5 computed steps, as a schedule and as fewer steps.
+    assert {(trial.method, trial.computed) for trial in tried.trials} == {
+        (method, computed) for method in ("fewer steps", "schedule") for computed in (4, 3, 2)
+    }
+    assert len(tried.trials) == 6 * len(WORDS)
+    assert not any(trial.error for trial in tried.trials)
+    assert {trial.part for trial in tried.trials} == {"choose", "confirm"}
+    assert "ms_ssim: not measured: pictures are 64 pixels, it needs 176" in log
+    files = sorted((tmp_path / "out/evaluation/flux/trials").iterdir())
+    assert len(files) == 6 * 2
+    before = {file: file.stat().st_mtime_ns for file in files}
+    files[0].unlink()
+    again, log = run(small, only=["schedule"])
+    assert "22 of 24 rows were tried before" in log
+    assert [file for file in files if file.stat().st_mtime_ns != before[file]] == files[:1]
+    figures = [(trial.id, trial.method, trial.label, trial.psnr, trial.ssim) for trial in again.trials]
+    assert figures == [(trial.id, trial.method, trial.label, trial.psnr, trial.ssim) for trial in tried.trials]
+
+
+def test_a_target_is_found_before_the_run_and_once(job: BuildJob, shard: WriteShard, tmp_path: Path) -> None:
+    shard("a.parquet", prompt=WORDS)
+    model = {"pipeline": "demo/flux", "dtype": "float32", "cache": {"method": "schedule", "target": {"psnr": 12}}}
+    aimed = job(model=model, generation=GENERATION, audit={"fraction": 0.0})
+    log = io.StringIO()
+    generate(aimed, Console(file=log, width=200))
+    assert "flux: looking for the cheapest cache with psnr >= 12" in log.getvalue()
+    caches = [row["cache"] for row in pq.read_table(tmp_path / "out/manifest").to_pylist()]
+    assert {json.loads(cache)["method"] for cache in caches} == {"schedule"}
+    found = noted(aimed).each_model[0].cache
+    assert found.target is None
+    assert set(caches) == {found.to_json()}
+    shard("b.parquet", prompt=["one more"])
+    log = io.StringIO()
+    summary = generate(aimed, Console(file=log, width=200))
+    assert summary.models["flux"].done == len(WORDS) + 1
+    assert "looking for" not in log.getvalue()
+    other = job(model={**model, "cache": {"target": {"psnr": 13}}}, generation=GENERATION)
+    with pytest.raises(Refused, match="holds rows of model flux that were not made for the target psnr >= 13"):
+        generate(other, Console(file=io.StringIO()))
+
+
+def test_a_measure_that_can_not_be_taken_is_no_target(job: BuildJob, shard: WriteShard) -> None:
+    shard("a.parquet", prompt=WORDS)
+    with pytest.raises(Refused, match="target ms_ssim can't be measured: pictures are 64 pixels, it needs 176"):
+        run(job(generation=GENERATION), target=Target(ms_ssim=0.9))
