@@ -116,7 +116,7 @@ def test_several_models_replace_the_one() -> None:
         (["--name", "--output", "x"], "--name needs a value"),
         (
             [str(DEMO_JOBS[DEMO]), str(DEMO_JOBS[DEMO])],
-            "one job at a time, got .*job.yaml .*job.yaml; a second file says only what",
+            "one job at a time, got .*flux.yaml .*flux.yaml; a second file says only what",
         ),
         (["--model.cache.target.psnr", "high"], "model.cache.target.psnr: .*valid number.*, got 'high'"),
         (["--model.cache.target.fid", "3"], "unknown key model.cache.target.fid .known: psnr, ssim, ms_ssim, lpips"),
