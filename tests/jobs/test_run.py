@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import ray
 from PIL import Image
+from pyarrow.fs import S3FileSystem
 from rich.console import Console
 
 from jobs.config import Job
@@ -18,6 +20,7 @@ from jobs.errors import JobFailed, Refused
 from jobs.ids import seed_for
 from jobs.run import generate
 from jobs.summary import Summary
+from tests.jobs import object_store
 from tests.jobs.conftest import MODEL, WriteShard
 
 PROMPT = "a large green ring at the top on a white background"
@@ -31,9 +34,12 @@ pytestmark = pytest.mark.filterwarnings(r"ignore::DeprecationWarning:ray\.data")
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[None]:
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in object_store.CREDENTIALS.items():
+            patch.setenv(name, value)
+        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+        yield
+        ray.shutdown()
 
 
 def run(job: Job) -> tuple[Summary, str]:
@@ -152,3 +158,20 @@ def test_a_manifest_that_cannot_be_written_ends_the_job(job: BuildJob, shard: Wr
     ) as failed:
         run(job(audit={"fraction": 0}))
     assert "\n" not in str(failed.value)
+
+
+def test_a_job_from_s3_to_s3_which_rays_own_file_system_reads(job: BuildJob) -> None:
+    with object_store.server() as url:
+        remote = S3FileSystem(endpoint_override=url)
+        prompts = pa.table({"id": ["a", "b"], "prompt": [PROMPT] * 2})
+        pq.write_table(prompts, f"{object_store.BUCKET}/prompts/a.parquet", filesystem=remote)
+        place = f"s3://{object_store.BUCKET}"
+        fields = {"prompts": f"{place}/prompts", "output": f"{place}/out", "audit": {"fraction": 0}}
+        summary, _ = run(job(**fields, storage_options={"s3": {"endpoint_url": url}}, media={"layout": "parquet"}))
+        assert summary.models["flux"].done == 2
+        found = ray.data.read_parquet(f"{object_store.BUCKET}/out/manifest", filesystem=remote).take_all()
+        assert {row["id"] for row in found} == {"a", "b"}
+        shard = found[0]["uri"].removeprefix("s3://").partition("#")[0]
+        pictures = ray.data.read_parquet(shard, filesystem=remote).take_all()
+        digests = {hashlib.sha256(row["media"]["bytes"]).hexdigest() for row in pictures}
+        assert digests == {row["sha256"] for row in found}
