@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A job on the nodes that Slurm gives: sbatch cluster/slurm.sh job.yaml [--field value]...
-# Submitted again it does what is missing. Its exit code is the job's: 0 all done, 1 some failed, 2 refused.
+# Submitted again it does what is missing. Its exit code is the job's: 0 all done, 1 some failed, 2 refused, 3 alarm.
 #SBATCH --job-name=fox-flux
 #SBATCH --nodes=4
 #SBATCH --ntasks-per-node=1

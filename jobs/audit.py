@@ -18,8 +18,10 @@ from jobs.ids import fraction_for
 if TYPE_CHECKING:
     import torch
 
-EQUAL_PSNR = 100.0
-"""Decibels recorded for equal pictures, in place of infinity, which neither JSON nor a mean survives; also the cap."""
+IDENTICAL = 100.0
+"""Decibels recorded for identical pictures, in place of infinity, which neither JSON nor a mean survives."""
+_LARGEST = 99.9
+"""Decibels recorded for pictures that differ, at most: a bit in a large picture would be more than 100."""
 
 Picture = NDArray[np.uint8]
 
@@ -57,7 +59,15 @@ def fidelity(picture: Picture, baseline: Picture) -> tuple[float, float]:
         ours, theirs = (_image(frame) for frame in pair)
         psnr.update(ours, theirs)
         ssim.update(ours, theirs)
-    return min(float(psnr.compute()), EQUAL_PSNR), float(ssim.compute())
+    identical = np.array_equal(picture, baseline)
+    return IDENTICAL if identical else min(float(psnr.compute()), _LARGEST), float(ssim.compute())
+
+
+def decibels(psnr: float | None) -> str:
+    """PSNR for people: `41.7 dB`, or `identical`; a dash where none was measured."""
+    if psnr is None:
+        return "\u2013"
+    return "identical" if psnr >= IDENTICAL else f"{psnr:.1f} dB"
 
 
 def _image(picture: Picture) -> torch.Tensor:

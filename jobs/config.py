@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, model_validator
 
 from jobs.formats import CODECS, FORMATS, VIDEO
+from jobs.night import Night, check_placeholders
 from jobs.storage_options import StorageOptions
 from jobs.storage_options import check as check_storage_options
 from jobs.targets import DIALS, Target
@@ -243,9 +244,12 @@ class Job(Section):
     """One job: prompts in, pictures and a manifest out."""
 
     name: Name = Field(description="of the job")
-    prompts: Text = Field(description="Parquet file, folder of shards or glob; any fsspec URL")
+    prompts: Text = Field(description="Parquet file, folder of shards or glob; any fsspec URL; may hold {date}")
     skip_unreadable_shards: bool = Field(default=False, description="go on without shards that can't be read")
-    output: Text = Field(description="folder; any fsspec URL")
+    output: Text = Field(
+        description="folder; any fsspec URL; s3://images/fox/{date} makes a nightly job, a folder for each night"
+    )
+    night: Night = Field(default_factory=lambda: Night(), description="which night {date} stands for")
     storage_options: StorageOptions = Field(
         default_factory=dict,
         description="by protocol, for fsspec, such as s3.endpoint_url; credentials come from the environment only",
@@ -271,10 +275,11 @@ class Job(Section):
         return self
 
     @model_validator(mode="after")
-    def _has_actors(self) -> Job:
+    def _fits_together(self) -> Job:
         for model in self.each_model:
             self.actors_of(model)
         check_storage_options(self.storage_options)
+        check_placeholders({"prompts": self.prompts, "output": self.output})
         return self
 
     def actors_of(self, model: Model) -> Actors:
@@ -301,6 +306,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "actors": Actors,
     "audit": Audit,
     "alarm": Alarm,
+    "night": Night,
 }
 """What each nested key of a job holds."""
 

@@ -26,6 +26,7 @@ class Metric:
     path: tuple[str, ...]
     interval: tuple[str, ...] | None
     rising_is_good: bool
+    unit: str = ""
 
     def of(self, figures: Mapping[str, Any]) -> Figure | None:
         value = _at(figures, self.path)
@@ -61,10 +62,11 @@ METRICS = (
     ),
     Metric(
         name="psnr",
-        label="PSNR, median dB",
+        label="PSNR, median",
         path=("psnr", "median"),
         interval=("psnr",),
         rising_is_good=True,
+        unit="dB",
     ),
 )
 

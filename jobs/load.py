@@ -81,7 +81,10 @@ def _demo_job(overrides: list[tuple[str, str]]) -> tuple[str, list[tuple[str, st
 
 def _read_yaml(url: str) -> dict[str, Any]:
     with refusing(f"{url}: can't read the job file"):
-        content = read(url)
+        try:
+            content = read(url)
+        except IsADirectoryError:
+            raise Refused(f"{url}: is a folder; give the job's YAML file in it") from None
     if content is None:
         raise Refused(f"{url}: there is no such job file")
     try:

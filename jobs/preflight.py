@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from jobs import media, models, prompts, storage, storage_options
 from jobs.config import Job
+from jobs.dates import dated
 from jobs.errors import Refused, redact, refusing
 from jobs.paths import Output, packaged
 from jobs.pipeline import Planner
@@ -29,7 +30,7 @@ class Checked:
 def checked(job: Job) -> Checked:
     """Raises Refused. Ids that stand twice are left to the caller."""
     storage_options.use(job.storage_options)
-    job = _with_absolute_paths(job)
+    job = _with_absolute_paths(dated(job))
     shards = prompts.find_shards(
         job.prompts, samples=job.generation.samples, skip_unreadable=job.skip_unreadable_shards
     )

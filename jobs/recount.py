@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from jobs import manifest, storage
 from jobs.config import Alarm
-from jobs.errors import Refused, redact, refusing
+from jobs.errors import Failure, Refused, attempt, redact, refusing
 from jobs.paths import Output
 from jobs.statistics import COLUMNS, per_model
 from jobs.summary import Summary
@@ -19,19 +20,34 @@ def recounted(output: Output) -> dict[str, Any]:
     Raises Refused if there are neither rows nor statistics.
     """
     counted = per_model(manifest.read_batches(output, COLUMNS))
-    content = storage.read(output.stats)
-    with refusing(f"{output.stats}: no statistics of a job"):
-        before: dict[str, Any] = json.loads(content) if content else {}
+    before = _noted(output)
     if not counted and not before:
         raise Refused(f"{redact(output.url)} holds no job: neither manifest/ nor stats.json; give the job's output")
     summary = Summary(
         job=str(before.get("job", output.url.rstrip("/").rpartition("/")[2])),
         models=counted,
         runs={},
+        earlier=_runs(before),
         price_per_hour=before.get("price_per_hour"),
         alarm=Alarm.model_validate(before.get("alarm", {})),
     )
     stats: dict[str, Any] = json.loads(summary.to_json())
-    for name, figures in stats["models"].items():
-        figures["run"] = before.get("models", {}).get(name, figures).get("run", figures["run"])
     return {**stats, "created_at": before.get("created_at", stats["created_at"])}
+
+
+def earlier_runs(output: Output) -> dict[str, Any]:
+    """By model, the figures of the run that wrote stats.json last; none where that file tells none."""
+    found = attempt(lambda: _runs(_noted(output)))
+    return {} if isinstance(found, Failure) else found
+
+
+def _noted(output: Output) -> dict[str, Any]:
+    content = storage.read(output.stats)
+    with refusing(f"{output.stats}: no statistics of a job"):
+        stats: dict[str, Any] = json.loads(content) if content else {}
+        _runs(stats)
+    return stats
+
+
+def _runs(stats: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: figures["run"] for name, figures in stats.get("models", {}).items()}

@@ -100,7 +100,7 @@ class Row(Sample):
     """As `seconds`, for the same batch with the cache off. None where not audited."""
     baseline_denoise_seconds: float | None = None
     psnr: float | None = None
-    """Decibels against the picture made with the cache off; at most 100, which also stands for equal pictures."""
+    """Decibels against the picture made with the cache off: 100 stands for identical, what differs has at most 99.9."""
     ssim: float | None = None
     baseline_uri: str | None = None
     """The picture made with the cache off, for the audited rows of which it is kept."""

@@ -22,6 +22,7 @@ from jobs.pipeline import Task
 from jobs.plan import Digests
 from jobs.preflight import Checked
 from jobs.progress import Tally, follow
+from jobs.recount import earlier_runs
 from jobs.report.single import write_report
 from jobs.runs import current_run
 from jobs.scan import check_duplicates
@@ -83,10 +84,17 @@ def _generate(ready: Checked, turn: Lease, console: Console, *, retry_failed: bo
 
 def _summary(job: Job, runs: dict[str, Tally]) -> Summary:
     """What the output holds by now, also written there."""
-    models = per_model(manifest.read_batches(Output(url=job.output), COLUMNS))
-    summary = Summary(job=job.name, models=models, runs=runs, price_per_hour=job.price_per_hour, alarm=job.alarm)
-    storage.write(Output(url=job.output).stats, summary.to_json().encode())
-    storage.write(Output(url=job.output).stats_table, summary.to_parquet())
+    output = Output(url=job.output)
+    summary = Summary(
+        job=job.name,
+        models=per_model(manifest.read_batches(output, COLUMNS)),
+        runs=runs,
+        price_per_hour=job.price_per_hour,
+        alarm=job.alarm,
+        earlier=earlier_runs(output),
+    )
+    storage.write(output.stats, summary.to_json().encode())
+    storage.write(output.stats_table, summary.to_parquet())
     return summary
 
 

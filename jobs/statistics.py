@@ -135,8 +135,14 @@ class Statistics:
 
     @property
     def hours_saved(self) -> float | None:
-        """What the rows done would have taken more at the measured speed-up, before the audit's own cost."""
-        return None if self.speedup is None else self.hours * (self.speedup - 1)
+        """What the rows done would have taken more at the measured speed-up, before the audit's own cost.
+
+        None where that can't be told from none: no step was skipped, or the speed-up's interval holds 1 or is unknown.
+        """
+        speedup, interval = self.speedup, self.speedup_interval
+        if speedup is None or interval is None or self.computed == self.steps or interval.low <= 1 <= interval.high:
+            return None
+        return self.hours * (speedup - 1)
 
 
 COLUMNS = (

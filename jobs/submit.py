@@ -21,6 +21,7 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 
 import teacache
 from jobs.config import Job
+from jobs.dates import settled
 from jobs.errors import JobFailed, Refused, redact, refusing
 from jobs.exits import INTERRUPTED, SOME_FAILED
 from jobs.paths import DEMO, packaged
@@ -28,6 +29,8 @@ from jobs.runs import RUN_VARIABLE, new_run
 
 _CODE = (Path(__file__).parent, Path(teacache.__file__).parent)
 _CHATTY = ("ray", "ray.dashboard.modules.job.sdk", "ray.dashboard.modules.dashboard_sdk")
+_SECONDS_TO_ANSWER = 10
+_TOKEN = "RAY_AUTH_TOKEN or the file ~/.ray/auth_token to the cluster's"
 _SECONDS_BETWEEN_TRIES = 1.0
 _TRIES = 60
 """Each a second or more apart: as long as a load balancer or a dashboard may take to come back."""
@@ -49,6 +52,7 @@ class Submission:
 
 def submit(job: Job, address: str) -> Submission:
     """Send the job with the code of `jobs` and `teacache`; nothing is installed. Raises Refused."""
+    job = settled(job)
     _check_paths(job)
     client = _client(address)
     submission = Submission(id=new_run(job.name), address=address)
@@ -124,6 +128,7 @@ def _client(address: str) -> JobSubmissionClient:
     # The environment would go before what was asked for.
     os.environ["RAY_API_SERVER_ADDRESS"] = address
     with _explained(address):
+        _check_answer(address)
         return JobSubmissionClient(address)
 
 
@@ -132,11 +137,32 @@ def _explained(address: str) -> Iterator[None]:
     with refusing(f"address {address}"):
         try:
             yield
-        except AuthenticationError:
-            raise Refused(
-                f"address: the cluster at {redact(address)} wants its token; set RAY_AUTH_MODE=token "
-                f"(now {os.environ.get('RAY_AUTH_MODE', 'not set')}), and RAY_AUTH_TOKEN or the file ~/.ray/auth_token"
-            ) from None
+        except AuthenticationError as error:
+            raise Refused(f"address: the cluster at {redact(address)} {_token_advice(error.message)}") from None
+
+
+def _token_advice(message: str) -> str:
+    """What is wrong with the token, by what Ray says and by the environment."""
+    mode = os.environ.get("RAY_AUTH_MODE", "not set")
+    if mode != "token":
+        return f"wants its token; set RAY_AUTH_MODE=token (now {mode}), and {_TOKEN}"
+    if "invalid" in message.lower():
+        return f"wants another token than the one given here; set {_TOKEN}"
+    return f"wants its token, and none was found here; set {_TOKEN}"
+
+
+def _check_answer(address: str) -> None:
+    """Raises Refused, soon, if nobody is there; Ray's client would wait for minutes."""
+    url = address if "://" in address else f"http://{address}"
+    if not url.startswith(("http://", "https://")):
+        return
+    try:
+        requests.get(f"{url.rstrip('/')}/api/version", timeout=_SECONDS_TO_ANSWER)
+    except (requests.ConnectionError, requests.Timeout):
+        raise Refused(
+            f"address: no answer from {redact(address)} within {_SECONDS_TO_ANSWER} seconds; "
+            "give that of the cluster's dashboard, as http://HOST:8265"
+        ) from None
 
 
 def _check_paths(job: Job) -> None:

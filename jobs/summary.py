@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.table import Table
 
+from jobs.audit import decibels
 from jobs.config import Alarm
 from jobs.intervals import Interval, of_median
 from jobs.progress import Tally
@@ -33,6 +34,8 @@ class Summary:
     runs: dict[str, Tally]
     price_per_hour: float | None
     alarm: Alarm = field(default_factory=Alarm)
+    earlier: Mapping[str, Any] = field(default_factory=dict)
+    """By model, the figures of the latest run that had rows of it to do, where this one had none."""
 
     @property
     def failed(self) -> int:
@@ -62,8 +65,13 @@ class Summary:
         return buffer.getvalue()
 
     def figures(self, name: str) -> dict[str, Any]:
-        """What is known of one model, as in stats.json; None is not measured, never zero."""
-        return self._figures(self.models[name], self.runs.get(name, Tally()))
+        """What is known of one model, as in stats.json; None is not measured, never zero.
+
+        A PSNR of 100 stands for identical pictures; those that differ have at most 99.9. `hours_saved` and `saved` are
+        None, too, where they can't be told from none.
+        """
+        figures = self._figures(self.models[name], self.runs.get(name, Tally()))
+        return figures if name in self.runs else {**figures, "run": self.earlier.get(name, figures["run"])}
 
     def _figures(self, model: Statistics, run: Tally) -> dict[str, Any]:
         return {
@@ -128,15 +136,22 @@ class Summary:
             "rows per second of this run": _number(run.rows_per_second, ".3g"),
             "steps computed of total": f"{model.computed:,} of {model.steps:,}{_share(model.computed_share)}",
             "speed-up, measured": _speedup(model),
-            "PSNR to uncached, median and worst": _pair(fidelity(model.psnr), ".1f", " dB"),
-            "SSIM to uncached, median and worst": _pair(fidelity(model.ssim), ".3f", ""),
+            "PSNR to uncached, median and worst": _both(fidelity(model.psnr), decibels),
+            "SSIM to uncached, median and worst": _both(fidelity(model.ssim), "{:.3f}".format),
             f"{unit} hours spent": f"{model.hours:.4g} + {model.audit_hours:.4g} for the audit",
-            f"{unit} hours saved": _number(model.hours_saved, ".4g"),
+            f"{unit} hours saved": saving(model.speedup, model.hours_saved, "{:.4g}".format),
         }
         if self.price_per_hour is not None:
             lines["money spent"] = _number(self._money(model.hours + model.audit_hours), ",.2f")
-            lines["money saved"] = _number(self._money(model.hours_saved), ",.2f")
+            lines["money saved"] = saving(model.speedup, self._money(model.hours_saved), "{:,.2f}".format)
         return lines
+
+
+def saving(speedup: float | None, saved: float | None, shown: Callable[[float], str]) -> str:
+    """Hours or money saved, in words where the measurement can't tell them from none."""
+    if speedup is None:
+        return "-"
+    return "not distinguishable from none" if saved is None else shown(saved)
 
 
 def _bounds(interval: Interval | None) -> dict[str, float | None]:
@@ -185,5 +200,5 @@ def _speedup(model: Statistics) -> str:
     return f"{model.speedup:.2f}x{bounds} on {model.audited:,} rows"
 
 
-def _pair(values: tuple[float, float] | None, form: str, unit: str) -> str:
-    return "-" if values is None else f"{values[0]:{form}} and {values[1]:{form}}{unit}"
+def _both(values: tuple[float, float] | None, shown: Callable[[float], str]) -> str:
+    return "-" if values is None else " and ".join(dict.fromkeys(map(shown, values)))

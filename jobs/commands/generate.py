@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from jobs.commands.job_arguments import JobArguments
-from jobs.exits import DONE, SOME_FAILED, ending
+from jobs.exits import ALARM, DONE, SOME_FAILED, ending
 
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Make the rows that failed, and no others.")]
 
@@ -21,16 +21,29 @@ def generate(arguments: JobArguments = None, retry_failed: RetryFailed = False) 
     with the rows that are missing. Rows that failed are tried again with --retry-failed, or when their prompt was
     edited. Ctrl-C and SIGTERM let the batches in hand be finished and written; a second one does not.
 
+    A nightly job has `output: FOLDER/{date}`, its prompts may hold {date} too. The same night's job goes on with the
+    same folder, also after midnight: {date} changes at `night: {begins: "21:00", timezone: Europe/Berlin}`, or is
+    given, as --night.date 2026-11-22. At its end it looks at the nights in FOLDER as `history` does, and keeps
+    FOLDER/history.html.
+
     Exit codes: 0 all rows are done, 1 some failed or the job ended early,
     2 the input was refused before any actor started, 130 interrupted.
+    Of a nightly job also 3: all rows were tried, and a limit under `alarm` is passed. Where one of these is
+    max_failure_rate, failed rows within it are code 0.
     """
     # What it says about optional packages on import is not about this job.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     console = Console()
     with ending(interrupted="interrupted; the same command goes on from here"):
+        from jobs.dates import settled
         from jobs.load import load_job
+        from jobs.nightly import look_back, tolerated
         from jobs.run import generate as run
 
-        summary = run(load_job(arguments or []), console, retry_failed=retry_failed)
-    console.print(summary.table())
-    raise typer.Exit(SOME_FAILED if summary.failed else DONE)
+        job = settled(load_job(arguments or []))
+        summary = run(job, console, retry_failed=retry_failed)
+        console.print(summary.table())
+        rung = look_back(job, console)
+    if rung:
+        raise typer.Exit(ALARM)
+    raise typer.Exit(DONE if tolerated(job, summary.failed) else SOME_FAILED)

@@ -8,7 +8,7 @@ from typing import Any
 
 from jobs import manifest, storage
 from jobs.errors import Refused
-from jobs.history import METRICS
+from jobs.history import METRICS, Metric
 from jobs.ids import fraction_for
 from jobs.noise import Change, Figure, change
 from jobs.paths import Output
@@ -79,7 +79,7 @@ def _matches(one: Side, other: Side) -> list[tuple[str, str]]:
 
 
 def _lines(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[Line]:
-    measured = [_measured(metric.label, metric.of(first), metric.of(second)) for metric in METRICS]
+    measured = [_measured(metric, metric.of(first), metric.of(second)) for metric in METRICS]
     counted = [
         _counted("rows done", first["done"], second["done"]),
         _counted("rows failed", first["failed"], second["failed"]),
@@ -87,27 +87,31 @@ def _lines(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[Line]:
         _counted("rows per second of a busy actor", first["pictures_per_second"], second["pictures_per_second"]),
         _counted(f"{first['unit'].upper()} hours", first["hours"], second["hours"]),
         _counted(f"{first['unit'].upper()} hours saved", first["hours_saved"], second["hours_saved"]),
-        _counted("PSNR, worst dB", first["psnr"]["worst"], second["psnr"]["worst"]),
+        _counted("PSNR, worst", first["psnr"]["worst"], second["psnr"]["worst"], "dB"),
         _counted("SSIM, median", first["ssim"]["median"], second["ssim"]["median"]),
     ]
     return [*measured, *counted]
 
 
-def _measured(label: str, first: Figure | None, second: Figure | None) -> Line:
-    found = change(second, [first] if first else [])
-    return _line(label, first.value if first else None, second.value if second else None, _sentence(found))
+def _measured(metric: Metric, first: Figure | None, second: Figure | None) -> Line:
+    values = (first.value if first else None, second.value if second else None)
+    return _line(metric.label, *values, metric.unit, _sentence(change(second, [first] if first else [])))
 
 
-def _counted(label: str, first: float | None, second: float | None) -> Line:
-    return _line(label, first, second, "")
+def _counted(label: str, first: float | None, second: float | None, unit: str = "") -> Line:
+    return _line(label, first, second, unit, "")
 
 
-def _line(label: str, first: float | None, second: float | None, verdict: str) -> Line:
+def _line(label: str, first: float | None, second: float | None, unit: str, verdict: str) -> Line:
     difference = "" if first is None or second is None else f"{second - first:+,.4g}"
     if first and second is not None and difference:
         difference += f" ({second / first - 1:+.1%})"
     return Line(
-        label=label, first=page.number(first), second=page.number(second), difference=difference, verdict=verdict
+        label=label,
+        first=page.measured(first, unit),
+        second=page.measured(second, unit),
+        difference=difference,
+        verdict=verdict,
     )
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from jobs import storage
 from jobs.errors import refusing
 from jobs.history import METRICS, Metric, Night, changes, models
 from jobs.noise import Change
 from jobs.report import page, plots
+from jobs.report.text import visible
 
 NIGHTS_SHOWN = 30
 
@@ -27,29 +31,40 @@ class Course:
     plot: plots.Dots | None
 
 
+def show(runs: Sequence[Night], rung: Sequence[str], folder: str, to: str | None, console: Console) -> None:
+    """Tables, what changed, the page's place if it is to be written, and what rang, on the terminal."""
+    for part in told(runs):
+        console.print(part)
+    lines = {f"page: {written(runs, rung, folder, to)}": ""} if to else {}
+    lines.update({f"alarm: {sentence}": "bold red" for sentence in rung})
+    for line, style in lines.items():
+        console.print(line, style=style, markup=False, soft_wrap=True, highlight=False)
+
+
 def told(runs: Sequence[Night]) -> Iterator[Table | str]:
     """For each model a table of the latest runs, then what the last one changed."""
     for model in models(runs):
-        table = Table(title=model, title_justify="left")
-        for heading in ("made (UTC)", "run"):
-            table.add_column(heading)
-        for heading in ("done", "failed", *(metric.label for metric in METRICS)):
-            table.add_column(heading, justify="right")
+        # Within 80 columns: only the folder's name may be folded.
+        table = Table(title=model, title_justify="left", box=SIMPLE_HEAD, padding=0, show_edge=False)
+        table.add_column("run", overflow="fold")
+        table.add_column("made (UTC)", no_wrap=True)
+        for heading in ("done", "failed", *("\n".join(metric.label.rsplit(" ", 1)) for metric in METRICS)):
+            table.add_column(heading, justify="right", no_wrap=True)
         for night in runs[-NIGHTS_SHOWN:]:
             figures = night.figures(model)
             if figures is None:
                 continue
-            measured = (metric.of(figures) for metric in METRICS)
+            measured = ((metric, metric.of(figures)) for metric in METRICS)
             counts = (f"{figures['done']:,}", f"{figures['failed']:,}")
             table.add_row(
+                Text(visible(night.place)),
                 page.moment(night.at),
-                night.place,
                 *counts,
-                *(page.number(each.value if each else None) for each in measured),
+                *(page.measured(each.value if each else None, metric.unit) for metric, each in measured),
             )
         yield table
         for metric, found in _changes(runs, model):
-            yield f"  {metric.label}: {_sentence(found)}"
+            yield f"  {metric.label}: {_sentence(found, metric)}"
 
 
 def written(runs: Sequence[Night], rung: Sequence[str], folder: str, to: str) -> str:
@@ -71,7 +86,7 @@ def _courses(runs: Sequence[Night], model: str) -> list[Course]:
     return [
         Course(
             label=metric.label,
-            sentence=_sentence(found),
+            sentence=_sentence(found, metric),
             verdict=_colour(metric, found),
             plot=_plot(runs[-NIGHTS_SHOWN:], model, metric, marked=_colour(metric, found) == "bad"),
         )
@@ -101,9 +116,9 @@ def _plot(runs: Sequence[Night], model: str, metric: Metric, *, marked: bool) ->
     )
 
 
-def _sentence(found: Change) -> str:
+def _sentence(found: Change, metric: Metric) -> str:
     if found.verdict in ("higher", "lower"):
-        return f"{found.verdict} than usual ({page.number(found.usual)}), beyond noise"
+        return f"{found.verdict} than usual ({page.measured(found.usual, metric.unit)}), beyond noise"
     return found.verdict
 
 

@@ -11,7 +11,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from jobs.audit import decibels
 from jobs.report.text import visible
+from jobs.summary import saving
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -33,9 +35,15 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        visible=visible, number=number, percent=percent, moment=moment, duration=duration, money=money
+        visible=visible,
+        number=number,
+        percent=percent,
+        moment=moment,
+        duration=duration,
+        money=money,
+        decibels=decibels,
     )
-    environment.globals["size"] = size
+    environment.globals.update(size=size, saving=saving, number=number, duration=duration, money=money)
     return environment
 
 
@@ -46,6 +54,11 @@ def number(value: float | None, form: str = ".3g") -> str:
     if form == ".3g" and abs(value) >= 1000:
         form = ",.0f"
     return format(value, form)
+
+
+def measured(value: float | None, unit: str = "") -> str:
+    """A figure with its unit, as the report has it."""
+    return decibels(value) if unit == "dB" else number(value)
 
 
 def percent(value: float | None) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from jobs import manifest, storage
 from jobs.alarm import breaches
+from jobs.audit import IDENTICAL, decibels
 from jobs.config import Alarm
 from jobs.paths import Output
 from jobs.report import facts, page, plots
@@ -77,7 +78,11 @@ class Section:
 
     @property
     def histogram(self) -> plots.Histogram | None:
-        return plots.histogram(self.facts.psnr)
+        return plots.histogram([psnr for psnr in self.facts.psnr if psnr < IDENTICAL])
+
+    @property
+    def num_identical(self) -> int:
+        return sum(psnr >= IDENTICAL for psnr in self.facts.psnr)
 
     @property
     def num_pairs(self) -> int:
@@ -139,6 +144,6 @@ def _pair(row: Mapping[str, Any], album: Album) -> Pair | None:
         right=right,
         left_name="uncached",
         right_name="cached",
-        note=f"{row['psnr']:.1f} dB",
+        note=decibels(row["psnr"]),
         prompt=row["prompt"],
     )

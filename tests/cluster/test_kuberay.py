@@ -5,16 +5,21 @@ shared/kuberay-crds. So what needs them is apart, `pytest -m kuberay`, which .ci
 """
 
 import os
+from datetime import date, datetime, time, timedelta, timezone
 from functools import cache
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
 
+from jobs.config import Alarm
+from jobs.exits import ALARM, REFUSED
 from jobs.load import load_job
+from jobs.night import folder_of_nights
 from tests.cluster.conftest import CLUSTER
 
 FOLDER = CLUSTER / "kuberay"
@@ -168,6 +173,35 @@ def test_nights_do_not_overlap() -> None:
     job = nightly["jobTemplate"]
     assert (job["backoffLimit"] + 1) * job["activeDeadlineSeconds"] + job["ttlSecondsAfterFinished"] < DAY
     assert (nightly["schedule"], nightly["timeZone"]) == (night["schedule"], night["timeZone"])
+
+
+# An ordinary day, and those on which clocks are changed in the night.
+@pytest.mark.parametrize("day", [date(2026, 11, 22), date(2026, 3, 28), date(2026, 10, 24)])
+def test_every_attempt_of_a_night_is_made_in_that_night(day: date) -> None:
+    """So that it goes on in the same folder, and the next night starts anew."""
+    job = load_job([str(FOLDER / "job.yaml")])
+    assert folder_of_nights(job.output)
+    night, nightly = load("cron-job.yaml")["spec"], load("ray-cron-job.yaml")["spec"]
+    minute, hour = map(int, night["schedule"].split()[:2])
+    start, following = (
+        datetime.combine(each, time(hour, minute), ZoneInfo(night["timeZone"])).astimezone(timezone.utc)
+        for each in (day, day + timedelta(days=1))
+    )
+    attempts = nightly["jobTemplate"]["backoffLimit"] + 1
+    lasts = max(
+        night["startingDeadlineSeconds"] + night["jobTemplate"]["spec"]["activeDeadlineSeconds"],
+        attempts * nightly["jobTemplate"]["activeDeadlineSeconds"],
+    )
+    # Ten minutes for clocks that differ.
+    moments = (start - timedelta(minutes=10), start, start + timedelta(seconds=lasts))
+    assert {job.night.at(moment) for moment in moments} == {day.isoformat()}
+    assert job.night.at(following - timedelta(minutes=10)) == (day + timedelta(days=1)).isoformat()
+
+
+def test_what_another_attempt_can_not_mend_is_not_tried_again() -> None:
+    (rule,) = load("cron-job.yaml")["spec"]["jobTemplate"]["spec"]["podFailurePolicy"]["rules"]
+    assert (rule["action"], rule["onExitCodes"]["values"]) == ("FailJob", [REFUSED, ALARM])
+    assert load_job([str(FOLDER / "job.yaml")]).alarm != Alarm()
 
 
 def test_spot_nodes_are_welcome_and_leave_in_time() -> None:

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from jobs.audit import audited, fidelity, kept, kept_share, uncached_first
+from jobs.audit import audited, decibels, fidelity, kept, kept_share, uncached_first
 
 RANDOM = np.random.default_rng(0)
 PICTURE = RANDOM.integers(0, 256, (16, 24, 3), dtype=np.uint8)
@@ -11,6 +11,16 @@ PICTURE = RANDOM.integers(0, 256, (16, 24, 3), dtype=np.uint8)
 
 def test_equal_pictures_have_the_highest_figures() -> None:
     assert fidelity(PICTURE, PICTURE.copy()) == pytest.approx((100.0, 1.0))
+
+
+def test_only_identical_pictures_are_called_so() -> None:
+    # Of 256 x 256 x 3 values one differs, by 1: 20 log10(255) + 10 log10(196608) = 101 dB.
+    large = np.full((256, 256, 3), 100, dtype=np.uint8)
+    other = large.copy()
+    other[0, 0, 0] += 1
+    psnr, _ = fidelity(large, other)
+    assert psnr == 99.9
+    assert [decibels(value) for value in (psnr, 100.0, 41.66, None)] == ["99.9 dB", "identical", "41.7 dB", "\u2013"]
 
 
 def test_psnr_is_that_of_the_mean_square_error() -> None:

@@ -16,7 +16,9 @@ from tests.jobs.test_load import YAML
 NIGHTS = 9
 
 
-def night(folder: Path, number: int, speedup: float = 2.5, failed: int = 1, alarm: Alarm | None = None) -> None:
+def night(
+    folder: Path, number: int, speedup: float = 2.5, failed: int = 1, alarm: Alarm | None = None, place: str = ""
+) -> None:
     """A run of 1,000 rows on that day of the month."""
     wobble = 1 + (number * 7 % 5 - 2) / 100
     pairs = {str(call): Pair(seconds=1.0 + call % 3 / 10, baseline_seconds=speedup * wobble) for call in range(20)}
@@ -26,9 +28,9 @@ def night(folder: Path, number: int, speedup: float = 2.5, failed: int = 1, alar
         job="fox", models={"flux": model}, runs={"flux": run}, price_per_hour=None, alarm=alarm or Alarm()
     )
     stats = json.loads(summary.to_json()) | {"created_at": f"2026-11-{number + 1:02}T03:00:00+00:00"}
-    place = folder / f"night-{99 - number}"
-    place.mkdir(parents=True)
-    (place / "stats.json").write_text(json.dumps(stats))
+    run_folder = folder / (place or f"night-{99 - number}")
+    run_folder.mkdir(parents=True)
+    (run_folder / "stats.json").write_text(json.dumps(stats))
 
 
 @pytest.fixture
@@ -38,8 +40,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(*arguments: object) -> tuple[int, str]:
-    result = CliRunner().invoke(app, ["history", *map(str, arguments)], env={"COLUMNS": "200"})
+def run(*arguments: object, columns: int = 200) -> tuple[int, str]:
+    result = CliRunner().invoke(app, ["history", *map(str, arguments)], env={"COLUMNS": str(columns)})
     return result.exit_code, result.stdout + result.stderr
 
 
@@ -59,6 +61,27 @@ def test_a_usual_night_is_as_usual_and_rings_nothing(folder: Path) -> None:
     assert code == 0
     assert text.count("as usual") == 4
     assert "2026-11-09 03:00" in text
+
+
+def test_eighty_columns_hold_the_date_and_every_figure(tmp_path: Path) -> None:
+    for number in range(NIGHTS):
+        night(tmp_path, number, place=f"2026-11-{number + 1:02}")
+    _, text = run(tmp_path, columns=80)
+    (line,) = (line for line in text.splitlines() if line.count("2026-11-09") == 2)
+    assert "2026-11-09 03:00" in line
+    assert line.split()[3:] == ["999", "1", "2.26", "5.32", "0.001", "40.3", "dB"]
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_a_night_that_is_due_and_left_no_run_rings(tmp_path: Path) -> None:
+    night(tmp_path, 0, place="2026-11-01")
+    file = tmp_path / "job.yaml"
+    lines = [f"output: {tmp_path}/{{date}}" if line.startswith("output: ") else line for line in YAML.splitlines()]
+    file.write_text("\n".join([*lines, 'night: {date: "2026-11-01"}']))
+    assert run(tmp_path, "--job", file)[0] == 0
+    file.write_text("\n".join(lines))
+    code, text = run(tmp_path, "--job", file)
+    assert (code, ", the latest is 2026-11-01" in text) == (3, True)
 
 
 def test_what_changed_beyond_noise_is_said(folder: Path) -> None:

@@ -1,6 +1,7 @@
 import functools
 import math
 import operator
+from dataclasses import replace
 from itertools import permutations
 
 import pytest
@@ -90,10 +91,12 @@ def test_sums_and_ratios_of_rows() -> None:
     # Either call alone: 4 / 2 and 4 / 4.
     assert model.speedup_interval is not None
     assert (model.speedup_interval.low, model.speedup_interval.high) == (1.0, 2.0)
-    # 9 seconds of 2 CPUs; a third of that again was saved.
+    # 9 seconds of 2 CPUs. A third of that again would be saved, but the interval begins at 1.
     assert model.unit == "cpu"
     assert model.hours == pytest.approx(18 / 3600)
-    assert model.hours_saved == pytest.approx(18 / 3600 / 3)
+    assert model.hours_saved is None
+    slower = {name: Pair(seconds=pair.baseline_seconds * 4, baseline_seconds=2) for name, pair in model.pairs.items()}
+    assert (replace(model, pairs=slower).hours_saved or 0) < 0
     assert model.audit_hours == pytest.approx(16 / 3600)
 
 

@@ -1,12 +1,15 @@
-"""Jobs submitted as from a laptop, to a head and three nodes that `ray start` made; the rest without a cluster."""
+"""Jobs submitted as from a laptop, to a head and two nodes that `ray start` made; the rest without a cluster."""
 
 import asyncio
+import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,18 +22,31 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 from jobs.config import Job
 from jobs.errors import JobFailed, Refused
 from jobs.submit import Submission, _check_paths, _exit_code, _Log, _unneeded
+from jobs.submit import submit as send
 from tests.jobs.conftest import WriteShard
-from tests.jobs.nodes import Nodes, started
+from tests.jobs.fakes import COMMAND
+from tests.jobs.nodes import Nodes, free_port, started
 
 PROMPT = "a large green ring at the top on a white background"
+
+TOKEN = "RAY_AUTH_TOKEN or the file ~/.ray/auth_token to the cluster's"
+UNCACHED = {"pipeline": "demo/flux", "dtype": "float32", "cache": {"method": "none"}}
 
 BuildJob = Callable[..., Job]
 
 
 @pytest.fixture(scope="module")
-def nodes() -> Iterator[Nodes]:
-    with started(cpus=(2, 2, 2)) as cluster:
-        yield cluster
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    """A head and two nodes, where `python -m jobs` makes noise at once; a job named `real` has its own model."""
+    python = tmp_path_factory.mktemp("bin") / "python"
+    python.write_text(COMMAND)
+    python.chmod(0o755)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PATH", str(python.parent), prepend=os.pathsep)
+        environment.setenv("FAKES_ALL", "1")
+        environment.setenv("FAKES_SECONDS", "0.5")
+        with started(cpus=(4, 4)) as cluster:
+            yield cluster
 
 
 @pytest.fixture
@@ -40,7 +56,7 @@ def submit(nodes: Nodes, tmp_path: Path) -> Callable[..., "subprocess.Popen[str]
     def start(job: Job, *options: str, **environment: str) -> "subprocess.Popen[str]":
         file = tmp_path / f"{job.name}.yaml"
         file.write_text(yaml.safe_dump(job.model_dump(mode="json", exclude_unset=True)))
-        command = [sys.executable, "-m", "jobs", "submit", str(file), "--address", nodes.address, *options]
+        command = [sys.executable, "-m", "tests.jobs.fakes", "submit", str(file), "--address", nodes.address, *options]
         environment = {**nodes.environment, **environment}
         return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -55,20 +71,14 @@ def test_a_lost_node_costs_no_row(
 ) -> None:
     ids = [f"row-{index}" for index in range(40)]
     shard("a.parquet", id=ids, prompt=[PROMPT] * 40)
-    slow = job(
-        name="lost",
-        model={"pipeline": "demo/flux", "dtype": "float32", "cache": {"method": "none"}},
-        generation={"num_inference_steps": 60, "width": 64, "height": 64, "max_sequence_length": 16},
-        actors={"count": 2, "num_cpus": 1, "batch_size": 2},
-    )
-    process = submit(slow)
+    process = submit(job(name="lost", model=UNCACHED, actors={"count": 2, "num_cpus": 1, "batch_size": 2}))
     manifest = tmp_path / "out" / "manifest"
     deadline = time.monotonic() + 300
     while len(list(manifest.glob("*.parquet"))) < 2:
         if process.poll() is not None or time.monotonic() > deadline:
             process.kill()
             raise AssertionError(f"no batch within 300 seconds: {process.communicate()}")
-        time.sleep(0.2)
+        time.sleep(0.1)
     before = pq.read_table(manifest).num_rows
     nodes.lose_one_with_an_actor()
     log, error = process.communicate(timeout=300)
@@ -79,11 +89,8 @@ def test_a_lost_node_costs_no_row(
     assert sorted(map(str, pq.read_table(manifest)["id"].to_pylist())) == sorted(ids)
     assert not (tmp_path / "out" / "failed").exists()
     assert len(list(tmp_path.glob("out/media/**/*.png"))) == 40
-
     run = error.splitlines()[0].removeprefix("submitted ")
     assert scraped_rows(nodes, run) == 40
-    sent = {path.name for path in nodes.folder.glob("session_latest/runtime_resources/py_modules_files/*/jobs/demo/*")}
-    assert sent == {"flux"}
 
 
 def scraped_rows(nodes: Nodes, run: str) -> float:
@@ -97,13 +104,18 @@ def scraped_rows(nodes: Nodes, run: str) -> float:
         time.sleep(1)
 
 
-def test_the_exit_code_is_the_jobs_own(job: BuildJob, shard: WriteShard, submit: Submit, tmp_path: Path) -> None:
+def test_the_exit_code_is_the_jobs_own(
+    job: BuildJob, shard: WriteShard, submit: Submit, nodes: Nodes, tmp_path: Path
+) -> None:
+    """With the packaged model, whose weights go along; one row asks for a height that it can't make."""
     shard("a.parquet", id=["good", "bad"], prompt=[PROMPT] * 2, height=[64, 50])
-    one_failed = submit(job(audit={"fraction": 0}))
+    one_failed = submit(job(name="a-real-one", audit={"fraction": 0}))
     refused = submit(job(name="refused", prompts=f"{tmp_path}/nothing"))
     log, error = one_failed.communicate(timeout=300)
     assert one_failed.returncode == 1, log + error
     assert "2 of 2 rows, 1 failed" in log
+    sent = {path.name for path in nodes.folder.glob("session_latest/runtime_resources/py_modules_files/*/jobs/demo/*")}
+    assert sent == {"flux"}
     log, error = refused.communicate(timeout=300)
     assert refused.returncode == 2, log + error
     assert f"refused: prompts: can't list {tmp_path}/nothing" in log
@@ -136,17 +148,34 @@ def test_what_was_interrupted_or_not_waited_for_goes_on(
         client.stop_job(name)
 
 
-@pytest.mark.parametrize("environment", [{"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_TOKEN": "wrong"}])
+@pytest.mark.parametrize(
+    ("environment", "advice"),
+    [
+        ({"RAY_AUTH_MODE": "disabled"}, f"wants its token; set RAY_AUTH_MODE=token (now disabled), and {TOKEN}"),
+        ({"RAY_AUTH_TOKEN": "wrong"}, f"wants another token than the one given here; set {TOKEN}"),
+        ({"RAY_AUTH_TOKEN": "", "HOME": "/nowhere"}, f"wants its token, and none was found here; set {TOKEN}"),
+    ],
+)
 def test_a_cluster_that_wants_another_token_is_told_in_one_line(
-    environment: dict[str, str], job: BuildJob, submit: Submit, nodes: Nodes
+    environment: dict[str, str], advice: str, job: BuildJob, submit: Submit, nodes: Nodes
 ) -> None:
     process = submit(job(), **environment)
     log, error = process.communicate(timeout=120)
     assert (process.returncode, log) == (2, "")
-    assert error.startswith(
-        f"refused: address: the cluster at {nodes.address} wants its token; set RAY_AUTH_MODE=token"
-    )
-    assert error.count("\n") == 1
+    assert error == f"refused: address: the cluster at {nodes.address} {advice}\n"
+
+
+def test_where_nobody_answers_is_told_soon(job: BuildJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobs.submit._SECONDS_TO_ANSWER", 0.5)
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "")
+    fitting = job(prompts="demo/prompts", output="s3://bucket/out")
+    # One that takes the connection and says nothing, and one that is not there.
+    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        for port in (silent.getsockname()[1], free_port()):
+            start = time.monotonic()
+            with pytest.raises(Refused, match=rf"^address: no answer from http://127.0.0.1:{port} within 0.5 seconds"):
+                send(fitting, f"http://127.0.0.1:{port}")
+            assert time.monotonic() - start < 30
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 import io
 import json
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -7,7 +8,7 @@ from rich.console import Console
 
 from jobs.progress import Tally
 from jobs.rows import Row, table
-from jobs.statistics import Statistics, summed
+from jobs.statistics import Pair, Statistics, summed
 from jobs.summary import Summary
 from tests.jobs.test_statistics import rows
 
@@ -36,14 +37,39 @@ def test_the_table_tells_what_a_user_asks() -> None:
         "rows failed │ 1",
         "steps computed of total │ 70 of 140 (50%)",
         "speed-up, measured │ 1.33x [1.00, 2.00] on 4 rows",
-        "PSNR to uncached, median and worst │ 32.5 and 20.0 dB",
+        "PSNR to uncached, median and worst │ 32.5 dB and 20.0 dB",
         "SSIM to uncached, median and worst │ 0.750 and 0.600",
         # 18 CPU seconds and 16 for the audit, at one a second.
         "money spent │ 34.00",
-        "money saved │ 6.00",
+        # The interval begins at 1.
+        "money saved │ not distinguishable from none",
         "rows per second of this run │ 0.1",
     ):
         assert line in " ".join(text.split())
+
+
+def test_savings_are_told_where_the_measurement_shows_them() -> None:
+    pairs = {str(call): Pair(seconds=1.0, baseline_seconds=2.0 + call / 100) for call in range(4)}
+    fast = Statistics(done=9, seconds=3600.0, cpu_seconds=3600.0, pairs=pairs, psnr=(100.0,) * 4, steps=9, computed=3)
+    text = " ".join(shown(summary(models={"flux": fast}, price_per_hour=2.0)).split())
+    assert "CPU hours saved │ 1.015" in text
+    assert "money saved │ 2.03" in text
+    assert "PSNR to uncached, median and worst │ identical │" in text
+    for unsure in (replace(fast, computed=9), replace(fast, pairs={"0": pairs["0"]})):
+        assert unsure.hours_saved is None
+        assert "CPU hours saved │ not distinguishable from none" in " ".join(
+            shown(summary(models={"flux": unsure})).split()
+        )
+
+
+def test_a_run_that_had_nothing_to_do_leaves_the_figures_of_the_one_before() -> None:
+    before = json.loads(summary().to_json())["models"]["flux"]["run"]
+    nothing = summary(runs={}, earlier={"flux": before, "gone": {}})
+    assert json.loads(nothing.to_json())["models"]["flux"]["run"] == before
+    (row,) = pq.read_table(io.BytesIO(nothing.to_parquet())).to_pylist()
+    assert row["run_rows_per_second"] == 0.1
+    again = summary(runs={"flux": Tally(done=1)}, earlier={"flux": before})
+    assert json.loads(again.to_json())["models"]["flux"]["run"]["done"] == 1
 
 
 def test_without_audit_or_price_nothing_is_made_up() -> None:

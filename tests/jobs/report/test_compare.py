@@ -31,7 +31,7 @@ def test_two_outputs_are_compared_by_figures_and_pictures(
     assert (visit.console, visit.errors, visit.elsewhere) == ([], [], [])
     lines = {line.split("\t")[0]: line for line in visit.page.inner_text("table").splitlines()}
     assert "higher, beyond the intervals" in lines["speed-up"]
-    assert "lower, beyond the intervals" in lines["PSNR, median dB"]
+    assert "lower, beyond the intervals" in lines["PSNR, median"]
     assert "\t3\t0\t-3 (-100.0%)" in lines["rows failed"]
     assert visit.page.locator(".slider").count() == 8
     assert "same seed" in visit.page.inner_text(".tags >> nth=0")
