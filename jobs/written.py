@@ -33,7 +33,9 @@ def job_schema() -> dict[str, Any]:
         "description": Cache.__doc__,
         "oneOf": [*(_method_schema(method) for method in methods), _target_schema()],
     }
-    return schema
+    # As it is read again: defaults that are tuples are lists there.
+    read: dict[str, Any] = json.loads(json.dumps(schema))
+    return read
 
 
 def _cache(cache: Cache) -> Mapping[str, Any]:

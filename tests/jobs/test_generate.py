@@ -13,6 +13,7 @@ from jobs.config import Actors, Generation, Model
 from jobs.errors import JobFailed
 from jobs.generate import Generate, alike
 from jobs.rows import Made, Sample, schema, table, values
+from jobs.runs import Tags
 from tests.jobs import fakes, tiny_video
 from tests.jobs.conftest import MODEL
 from tests.jobs.test_rows import made
@@ -161,6 +162,14 @@ def test_audited_rows_come_with_their_uncached_twin() -> None:
     assert [row.baseline_pixels for row in rows] == [row.pixels for row in reference]
     # Afterwards the cache works as before.
     assert rows_of(audited, sample("a", seed=1), sample("b", seed=2))[0].pixels == rows[0].pixels
+
+
+def test_an_actor_counts_its_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    starts: list[Tags] = []
+    monkeypatch.setattr("jobs.metrics.count_restart", starts.append)
+    with pytest.raises(JobFailed, match="can't be loaded"):
+        actor(pipeline="/nowhere")
+    assert starts == [Tags(run="", model="nowhere")]
 
 
 def test_what_is_measured_was_warmed_up_in_its_shape(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,8 @@
 
 import io
 import shlex
+import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,14 @@ from jobs.media import settled
 from jobs.paths import Output
 from jobs.rows import Row, Sample, table, values
 from jobs.show import quoted, shown
+from tests.jobs.conftest import MODEL
 from tests.jobs.test_rows import made
 
 IDS = ["a", "it's \x1b[31m$(touch /tmp/owned)\n\u202e", "c"]
 
 
-def write(job: Job, failed: bool = False) -> Output:
-    """What a run of the job on three rows leaves."""
+def write(job: Job) -> Output:
+    """What a run of the job on three rows and one that fails leaves."""
     output = Output(url=job.output)
     identity.claim(job)
     samples = [
@@ -44,14 +45,28 @@ def write(job: Job, failed: bool = False) -> Output:
     generate = Generate(model=model, generation=job.generation, actors=Actors(num_gpus=0), audit_fraction=0.0)
     rows = generate(table(Sample, samples))
     write_batch(encode_batch(rows, output, settled(job.media, video=False)), output)
-    if failed:
-        write_batch(table(Row, [Row(**values(made(id="bad", error="ValueError: no"), Row))]), output)
+    write_batch(table(Row, [Row(**values(made(id="bad", error="ValueError: no"), Row))]), output)
     return output
 
 
+@pytest.fixture(scope="module")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Output:
+    fields = {
+        "name": "test",
+        "prompts": "demo/prompts",
+        "output": str(tmp_path_factory.mktemp("show") / "out"),
+        "model": MODEL,
+        "generation": {"num_inference_steps": 3, "width": 64, "height": 64, "max_sequence_length": 16},
+        "media": {"layout": "webdataset", "embed_metadata": True},
+    }
+    return write(Job.model_validate(fields))
+
+
 @pytest.fixture
-def output(job: Callable[..., Job]) -> Output:
-    return write(job(media={"layout": "webdataset", "embed_metadata": True}), failed=True)
+def output(made_once: Output, tmp_path: Path) -> Output:
+    """A copy: an output may be moved."""
+    shutil.copytree(made_once.url, tmp_path / "out")
+    return Output(url=str(tmp_path / "out"))
 
 
 def run(*arguments: object) -> tuple[int, str]:
