@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from typing import Any
+
 import typer
 
 from jobs.commands.calibrate import calibrate
@@ -29,13 +33,22 @@ def main() -> None:
     """
 
 
-app.command(rich_help_panel=BEFORE)(prompts)
-app.command(rich_help_panel=BEFORE, cls=JobCommand, context_settings=CONTEXT)(check)
-app.command(rich_help_panel=BEFORE, cls=JobCommand, context_settings=CONTEXT)(plan)
-app.command(rich_help_panel=BEFORE, cls=JobCommand, context_settings=CONTEXT)(calibrate)
-app.command(rich_help_panel=BEFORE, cls=JobCommand, context_settings=CONTEXT)(evaluate)
-app.command(rich_help_panel=RUN, cls=JobCommand, context_settings=CONTEXT)(generate)
-app.command(rich_help_panel=RUN, cls=JobCommand, context_settings=CONTEXT)(submit)
-app.command(rich_help_panel=AFTER)(report)
-app.command(rich_help_panel=AFTER)(history)
-app.command(rich_help_panel=AFTER)(show)
+def add(command: Callable[..., None], panel: str, **settings: Any) -> None:
+    """A command with its docstring for help, each paragraph as wide as the terminal."""
+    paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
+    flowing = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+    app.command(rich_help_panel=panel, help=flowing, **settings)(command)
+
+
+TAKES_JOB: dict[str, Any] = {"cls": JobCommand, "context_settings": CONTEXT}
+
+add(prompts, BEFORE)
+add(check, BEFORE, **TAKES_JOB)
+add(plan, BEFORE, **TAKES_JOB)
+add(calibrate, BEFORE, **TAKES_JOB)
+add(evaluate, BEFORE, **TAKES_JOB)
+add(generate, RUN, **TAKES_JOB)
+add(submit, RUN, **TAKES_JOB)
+add(report, AFTER)
+add(history, AFTER)
+add(show, AFTER)

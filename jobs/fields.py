@@ -14,8 +14,9 @@ from jobs.config import SECTIONS, Job
 def fields_table() -> Table:
     """Name, default and meaning of every field, as it is typed on the command line."""
     table = Table(title="Fields of a job, in YAML and as --FIELD VALUE", title_justify="left", box=None, padding=(0, 1))
-    for heading in ("field", "default", ""):
-        table.add_column(heading, overflow="fold")
+    table.add_column("field", no_wrap=True)
+    table.add_column("default", no_wrap=True)
+    table.add_column("", overflow="fold")
     for name, field in _leaves(Job, ""):
         table.add_row(f"--{name}", _default(field), field.description or "")
     return table

@@ -21,15 +21,14 @@ def generate(arguments: JobArguments = None, retry_failed: RetryFailed = False) 
     with the rows that are missing. Rows that failed are tried again with --retry-failed, or when their prompt was
     edited. Ctrl-C and SIGTERM let the batches in hand be finished and written; a second one does not.
 
-    A nightly job has `output: FOLDER/{date}`, its prompts may hold {date} too. The same night's job goes on with the
-    same folder, also after midnight: {date} changes at `night: {begins: "21:00", timezone: Europe/Berlin}`, or is
-    given, as --night.date 2026-11-22. At its end it looks at the nights in FOLDER as `history` does, and keeps
-    FOLDER/history.html.
+    A nightly job has `output: FOLDER/{date}`, and {date} in its prompts where wanted: the day on which the night
+    began. With `night: {begins: "21:00", timezone: Europe/Berlin}` a night lasts until 21:00 of the next day, and all
+    that is tried until then goes on in the same folder; --night.date 2026-11-22 names another one. At its end the job
+    shows the nights in FOLDER, as `history` does, and keeps FOLDER/history.html.
 
-    Exit codes: 0 all rows are done, 1 some failed or the job ended early,
-    2 the input was refused before any actor started, 130 interrupted.
-    Of a nightly job also 3: all rows were tried, and a limit under `alarm` is passed. Where one of these is
-    max_failure_rate, failed rows within it are code 0.
+    Exit codes: 0 all rows are done, 1 some failed or the job ended early, 2 the input was refused before any actor
+    started, 130 interrupted. Of a nightly job also 3: all rows were tried, and a limit under `alarm` is passed; failed
+    rows within its max_failure_rate are code 0.
     """
     # What it says about optional packages on import is not about this job.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

@@ -11,7 +11,9 @@ from jobs.exits import ALARM, ending
 
 
 def history(
-    folder: Annotated[str, typer.Argument(help="The folder above the outputs of several runs; any fsspec URL.")],
+    folder: Annotated[
+        str, typer.Argument(metavar="FOLDER", help="The folder above the outputs of several runs; any fsspec URL.")
+    ],
     job: Annotated[
         str | None, typer.Option(help="A job's YAML, for its alarm limits and its night; else the run's own limits.")
     ] = None,

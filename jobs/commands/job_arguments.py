@@ -21,6 +21,9 @@ CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True}
 class JobCommand(typer.core.TyperCommand):
     """A command that takes a job: its help ends with all fields of one."""
 
+    def collect_usage_pieces(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        return ["[JOB.YAML]", "[--FIELD VALUE]...", "[OPTIONS]"]
+
     def format_help(self, ctx: typer.Context, formatter: object) -> None:  # type: ignore[override]
         super().format_help(ctx, formatter)  # type: ignore[arg-type]
         Console().print(fields_table())

@@ -12,9 +12,14 @@ from jobs.exits import ending
 
 def prompts(
     source: Annotated[
-        str, typer.Argument(help="A .txt, .csv, .tsv, .jsonl or .parquet file, also compressed; a folder; a glob.")
+        str,
+        typer.Argument(
+            metavar="SOURCE", help="A .txt, .csv, .tsv, .jsonl or .parquet file, also compressed; a folder; a glob."
+        ),
     ],
-    target: Annotated[str, typer.Argument(help="The folder for the shards, empty or new; any fsspec URL.")],
+    target: Annotated[
+        str, typer.Argument(metavar="TARGET", help="The folder for the shards, empty or new; any fsspec URL.")
+    ],
     column: Annotated[str, typer.Option(help="The column that holds the prompts.")] = "prompt",
     shard_size: Annotated[int, typer.Option(min=1, help="Rows per shard.")] = 10_000,
 ) -> None:

@@ -10,8 +10,8 @@ from jobs.exits import ending
 
 
 def report(
-    output: Annotated[str, typer.Argument(help="A job's output; any fsspec URL.")],
-    other: Annotated[str | None, typer.Argument(help="Another one, to compare it with.", show_default=False)] = None,
+    output: Annotated[str, typer.Argument(metavar="OUTPUT", help="A job's output; any fsspec URL.")],
+    other: Annotated[str | None, typer.Argument(metavar="OTHER", help="Another one, to compare it with.")] = None,
     to: Annotated[str | None, typer.Option(help="Where to write it; any fsspec URL.")] = None,
 ) -> None:
     """Write one HTML file that tells what a job did: report.html in its output, or where --to says.

@@ -12,7 +12,7 @@ from jobs.exits import DONE, SOME_FAILED, ending
 
 
 def show(
-    output: Annotated[str, typer.Argument(help="A job's output; any fsspec URL.")],
+    output: Annotated[str, typer.Argument(metavar="OUTPUT", help="A job's output; any fsspec URL.")],
     row_id: Annotated[str, typer.Argument(metavar="ID", help="Of the row.")],
     model: Annotated[str | None, typer.Option(help="Of which model; without it, of each that has the row.")] = None,
     again: Annotated[str | None, typer.Option(metavar="FILE", help="Generate it once more, into this file.")] = None,
