@@ -9,6 +9,7 @@ import typer
 
 from jobs.commands.job_arguments import JobArguments
 from jobs.exits import ending
+from jobs.night import DATE
 
 
 def check(
@@ -24,7 +25,14 @@ def check(
     Exit codes: 0 the job is well formed, 2 it is not, and one line says why.
     """
     with ending():
+        from jobs.dates import settled
         from jobs.load import load_job
         from jobs.written import job_schema, written
 
-        typer.echo(json.dumps(job_schema(), indent=2) if schema else written(load_job(arguments or [])), nl=schema)
+        if schema:
+            typer.echo(json.dumps(job_schema(), indent=2))
+            return
+        job = load_job(arguments or [])
+        typer.echo(written(job), nl=False)
+        if (night := settled(job).night) != job.night:
+            typer.echo(f"# By now {DATE} is {night.date}.")

@@ -45,7 +45,7 @@ def told(runs: Sequence[Night]) -> Iterator[Table | str]:
     """For each model a table of the latest runs, then what the last one changed."""
     for model in models(runs):
         # Within 80 columns: only the folder's name may be folded.
-        table = Table(title=model, title_justify="left", box=SIMPLE_HEAD, padding=0, show_edge=False)
+        table = Table(title=Text(visible(model)), title_justify="left", box=SIMPLE_HEAD, padding=0, show_edge=False)
         table.add_column("run", overflow="fold")
         table.add_column("made (UTC)", no_wrap=True)
         for heading in ("done", "failed", *("\n".join(metric.label.rsplit(" ", 1)) for metric in METRICS)):

@@ -71,6 +71,9 @@ def run(*arguments: object) -> tuple[int, str]:
 def test_the_command_prints_or_refuses() -> None:
     code, text = run("--actors.count", "3")
     assert (code, yaml.safe_load(text)["actors"]["count"]) == (0, 3)
+    code, text = run("--output", "/nights/{date}", "--prompts", "demo/prompts")
+    assert (code, yaml.safe_load(text)["output"]) == (0, "/nights/{date}")
+    assert text.splitlines()[-1].startswith("# By now {date} is 20")
     code, text = run("--schema")
     assert (code, yaml.safe_load(text)) == (0, job_schema())
     code, text = run("--actors.count", "none")
