@@ -201,4 +201,4 @@ def _speedup(model: Statistics) -> str:
 
 
 def _both(values: tuple[float, float] | None, shown: Callable[[float], str]) -> str:
-    return "-" if values is None else " and ".join(dict.fromkeys(map(shown, values)))
+    return "-" if values is None else " and ".join(map(shown, dict.fromkeys(values)))

@@ -10,7 +10,7 @@ import numpy as np
 
 WIDTH, HEIGHT = 360, 150
 """Of a plot, in SVG units: about pixels on a phone."""
-LEFT, RIGHT, TOP, BOTTOM = 34, 8, 10, 24
+LEFT, RIGHT, TOP, BOTTOM = 34, 8, 18, 24
 """Margins, for the axes' labels."""
 
 

@@ -10,6 +10,8 @@ $FAKES_LOG.made, a line per row. Other commands are theirs without torch.
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import sys
 import time
@@ -23,6 +25,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from ray._private.ray_constants import WORKER_PROCESS_SETUP_HOOK_ENV_VAR
+from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR
 
 from jobs.config import Actors, Model
 from jobs.errors import JobFailed
@@ -208,24 +212,28 @@ exec {sys.executable} "$@"
 """
 
 
-def main() -> None:
-    import logging
-
+def _prepare_ray() -> None:
+    """One of its own, or what is sent to the cluster that the job joins, in the way of `ray job submit`."""
     import ray
 
+    if os.environ.get("RAY_ADDRESS", "local") == "local":
+        cpus = int(os.environ.get("FAKES_CPUS", "2"))
+        options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "runtime_env": RUNTIME_ENV}
+        ray.init(address="local", num_cpus=cpus, include_dashboard=False, **options)
+        return
+    sent = json.loads(os.environ.get(RAY_JOB_CONFIG_JSON_ENV_VAR, "{}"))
+    variables = sent.setdefault("runtime_env", {}).setdefault("env_vars", {})
+    variables[WORKER_PROCESS_SETUP_HOOK_ENV_VAR] = RUNTIME_ENV["worker_process_setup_hook"]
+    os.environ[RAY_JOB_CONFIG_JSON_ENV_VAR] = json.dumps(sent)
+
+
+def main() -> None:
     os.environ[_ALL] = "1"
     install()
     from jobs.cli import app
 
     if sys.argv[1] == "generate":
-        options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "runtime_env": RUNTIME_ENV}
-        if os.environ.get("RAY_ADDRESS", "local") == "local":
-            options |= {
-                "address": "local",
-                "num_cpus": int(os.environ.get("FAKES_CPUS", "2")),
-                "include_dashboard": False,
-            }
-        ray.init(**options)
+        _prepare_ray()
     app(sys.argv[1:], prog_name="python -m jobs")
 
 

@@ -100,14 +100,14 @@ def test_a_model_that_cannot_be_loaded_is_one_line(job: Callable[..., Job], shar
 
 def test_an_interrupted_job_goes_on_where_it_was(job: Callable[..., Job], shard: WriteShard, tmp_path: Path) -> None:
     """By signal and command line, as a user does it; the only test that starts Ray from the outside."""
-    shard("a.parquet", prompt=[PROMPT] * 12)
+    shard("a.parquet", prompt=[PROMPT] * 9)
     file = tmp_path / "job.yaml"
-    fields = job(generation={"num_inference_steps": 40, "width": 64, "height": 64, "max_sequence_length": 16})
+    fields = job(generation={"num_inference_steps": 20, "width": 64, "height": 64, "max_sequence_length": 16})
     file.write_text(yaml.safe_dump(fields.model_dump(mode="json", exclude={"models"}, exclude_unset=True)))
     command = [sys.executable, "-m", "jobs", "generate", str(file), "--audit.fraction", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout
-        assert any(line.startswith("flux: 3 of 12 rows") for line in process.stdout)
+        assert any(line.startswith("flux: 3 of 9 rows") for line in process.stdout)
         os.kill(process.pid, signal.SIGINT)
         _, error = process.communicate(timeout=60)
     assert "interrupted; the same command goes on from here" in error
@@ -121,4 +121,4 @@ def test_an_interrupted_job_goes_on_where_it_was(job: Callable[..., Job], shard:
     after = {path.name: path.read_bytes() for path in (tmp_path / "out" / "manifest").iterdir()}
     assert before.items() <= after.items()
     ids = [row["id"] for row in pq.read_table(tmp_path / "out" / "manifest").to_pylist()]
-    assert sorted(ids) == sorted(f"a.parquet#{index}" for index in range(12))
+    assert sorted(ids) == sorted(f"a.parquet#{index}" for index in range(9))
