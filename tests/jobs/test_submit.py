@@ -56,7 +56,8 @@ def submit(nodes: Nodes, tmp_path: Path) -> Callable[..., "subprocess.Popen[str]
     def start(job: Job, *options: str, **environment: str) -> "subprocess.Popen[str]":
         file = tmp_path / f"{job.name}.yaml"
         file.write_text(yaml.safe_dump(job.model_dump(mode="json", exclude_unset=True)))
-        command = [sys.executable, "-m", "tests.jobs.fakes", "submit", str(file), "--address", nodes.address, *options]
+        module = "jobs" if "real" in job.name else "tests.jobs.fakes"
+        command = [sys.executable, "-m", module, "submit", str(file), "--address", nodes.address, *options]
         environment = {**nodes.environment, **environment}
         return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -110,7 +111,7 @@ def test_the_exit_code_is_the_jobs_own(
     """With the packaged model, whose weights go along; one row asks for a height that it can't make."""
     shard("a.parquet", id=["good", "bad"], prompt=[PROMPT] * 2, height=[64, 50])
     one_failed = submit(job(name="a-real-one", audit={"fraction": 0}))
-    refused = submit(job(name="refused", prompts=f"{tmp_path}/nothing"))
+    refused = submit(job(name="refused", model=UNCACHED, prompts=f"{tmp_path}/nothing"))
     log, error = one_failed.communicate(timeout=300)
     assert one_failed.returncode == 1, log + error
     assert "2 of 2 rows, 1 failed" in log
@@ -124,13 +125,14 @@ def test_the_exit_code_is_the_jobs_own(
 def test_what_was_interrupted_or_not_waited_for_goes_on(
     job: BuildJob, shard: WriteShard, submit: Submit, nodes: Nodes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    shard("a.parquet", prompt=[PROMPT])
-    left = submit(job(name="left"), "--no-wait")
+    shard("a.parquet", prompt=["sleep 60"])
+    left = submit(job(name="left", model=UNCACHED), "--no-wait")
     log, error = left.communicate(timeout=120)
     assert (left.returncode, error) == (0, "")
     assert log.startswith("left-20")
 
-    followed = submit(job(name="followed", output=f"{tmp_path}/followed"))  # the other one holds its output
+    # The other one holds its output.
+    followed = submit(job(name="followed", model=UNCACHED, output=f"{tmp_path}/followed"))
     assert followed.stderr
     first = followed.stderr.readline().strip()
     assert first.startswith("submitted followed-20")
@@ -141,6 +143,7 @@ def test_what_was_interrupted_or_not_waited_for_goes_on(
     assert followed.returncode == 130
     assert error == f"the job goes on; {Submission(id=submission, address=nodes.address).advice}\n"
 
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", nodes.address)  # which goes before an argument
     headers = {"Authorization": f"Bearer {nodes.token}"}
     client = JobSubmissionClient(nodes.address, headers=headers)
     for name in (log.strip(), submission):
@@ -159,7 +162,7 @@ def test_what_was_interrupted_or_not_waited_for_goes_on(
 def test_a_cluster_that_wants_another_token_is_told_in_one_line(
     environment: dict[str, str], advice: str, job: BuildJob, submit: Submit, nodes: Nodes
 ) -> None:
-    process = submit(job(), **environment)
+    process = submit(job(model=UNCACHED), **environment)
     log, error = process.communicate(timeout=120)
     assert (process.returncode, log) == (2, "")
     assert error == f"refused: address: the cluster at {nodes.address} {advice}\n"
