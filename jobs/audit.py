@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 IDENTICAL = 100.0
 """Decibels recorded for identical pictures, in place of infinity, which neither JSON nor a mean survives."""
-_LARGEST = 99.9
+LARGEST = 99.9
 """Decibels recorded for pictures that differ, at most: a bit in a large picture would be more than 100."""
 
 Picture = NDArray[np.uint8]
@@ -60,7 +60,7 @@ def fidelity(picture: Picture, baseline: Picture) -> tuple[float, float]:
         psnr.update(ours, theirs)
         ssim.update(ours, theirs)
     identical = np.array_equal(picture, baseline)
-    return IDENTICAL if identical else min(float(psnr.compute()), _LARGEST), float(ssim.compute())
+    return IDENTICAL if identical else min(float(psnr.compute()), LARGEST), float(ssim.compute())
 
 
 def decibels(psnr: float | None) -> str:

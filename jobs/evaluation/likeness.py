@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
-from jobs.audit import EQUAL_PSNR, Picture, fidelity
+from jobs.audit import IDENTICAL, LARGEST, Picture, fidelity
 from jobs.errors import Failure, attempt
 
 MS_SSIM_PIXELS = 176
@@ -90,7 +90,7 @@ def _network() -> Any:
 def _worst_psnr(video: Picture, twin: Picture) -> float:
     pairs = zip(video, twin, strict=True)
     worst = max(float(np.square(np.subtract(*pair, dtype=np.float64) / 255).mean()) for pair in pairs)
-    return min(-10 * float(np.log10(worst)), EQUAL_PSNR) if worst else EQUAL_PSNR
+    return min(-10 * float(np.log10(worst)), LARGEST) if worst else IDENTICAL
 
 
 def _flicker(video: Picture, twin: Picture) -> float:
