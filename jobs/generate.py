@@ -132,7 +132,8 @@ class Generate:
         """
         shape = (*group[0].call, len(group))
         if shape not in self._warm if audit else not self._warm:
-            self._pipeline(**self._arguments(group) | {"num_inference_steps": _WARM_UP_STEPS})
+            with self._cache.paused():  # a schedule is for the job's number of steps, and would refuse these
+                self._pipeline(**self._arguments(group) | {"num_inference_steps": _WARM_UP_STEPS})
             self._cache.take_stats()
             self._warm.add(shape)
 

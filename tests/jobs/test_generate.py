@@ -9,7 +9,7 @@ import torch
 
 from jobs import loading
 from jobs.audit import uncached_first
-from jobs.config import Actors, Generation, Model
+from jobs.config import Actors, Cache, Generation, Model
 from jobs.errors import JobFailed
 from jobs.generate import Generate, alike
 from jobs.rows import Made, Sample, schema, table, values
@@ -189,6 +189,27 @@ def test_what_is_measured_was_warmed_up_in_its_shape(monkeypatch: pytest.MonkeyP
                 assert not any(row.error for row in rows_of(generate, *batch))
         assert calls == shapes
         calls.clear()
+
+
+def test_a_schedule_for_its_number_of_steps_makes_pictures() -> None:
+    """Also at the first call of all, which is warmed up by one of fewer steps."""
+    cache = {"method": "schedule", "steps": [0, 3], "num_inference_steps": 4}
+    (row,) = rows_of(actor(cache=cache), sample("a"))
+    assert (row.error, row.computed_mask) == ("", "1001")
+
+
+def test_one_pipeline_goes_on_with_another_cache(plain: Generate) -> None:
+    own = rows_of(plain, sample("a"))[0]
+    other = Cache.model_validate({"method": "schedule", "steps": [0, 1, 3]})
+    with plain.cached_by(other):
+        row = rows_of(plain, sample("a"))[0]
+        assert (row.computed_mask, row.cache) == ("1101", other.to_json())
+        encoded = plain._texts.encoded
+    with plain.cached_by(Cache.model_validate(MODEL["cache"])):
+        again = rows_of(plain, sample("a"))[0]
+    assert (again.pixels, again.computed_mask, again.cache) == (own.pixels, own.computed_mask, own.cache)
+    assert row.pixels != own.pixels
+    assert plain._texts.encoded == encoded
 
 
 def test_the_run_that_goes_first_makes_no_difference_to_the_pictures() -> None:
