@@ -94,6 +94,8 @@ def nights(url: str) -> list[Night]:
     """The runs up to two folders below a URL, oldest first. Raises Refused if there is none."""
     with refusing(f"{url}: can't be listed"):
         fs, root = storage.open_url(url)
+        # A run of this process may just have been written there.
+        fs.invalidate_cache()
         paths = [path for depth in ("*", "*/*") for path in fs.glob(f"{root.rstrip('/')}/{depth}/stats.json")]
     found = [night for path in paths if (night := _night(fs, str(path), root))]
     if not found:

@@ -51,12 +51,13 @@ def evaluate(
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     console = Console()
     with ending(interrupted="interrupted; the same command goes on from here"):
+        from jobs.dates import dated
         from jobs.evaluation.asked import asked_methods, asked_target
         from jobs.evaluation.evaluate import evaluate as run
         from jobs.evaluation.publish import publish, write_fragment
         from jobs.load import load_job
 
-        job, wanted = load_job(arguments or []), asked_target(target) if target else None
+        job, wanted = dated(load_job(arguments or [])), asked_target(target) if target else None
         found = run(job, console, wanted, num_prompts=num_prompts, only=asked_methods(method or []))
         published = [publish(tried, job, console, caches_only=bool(job.models)) for tried in found]
         for line in (*(each.folder for each in published), write_fragment(published, job)):
