@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import Counter
 
+import diffusers
 import pytest
 
 from teacache import families
@@ -26,6 +28,15 @@ def test_every_model_is_tested_in_its_pipelines(model: Model) -> None:
 def test_every_tiny_pipeline_is_of_a_model() -> None:
     assert set(TINY) == {name for model in MODELS.values() for name in model.pipelines}
     assert len(TINY) == sum(len(family.TINY) for family in FAMILIES)
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_pipeline_is_tested_with_all_that_its_call_takes(name: str) -> None:
+    """What the tests of runs leave out for a class, it does not have."""
+    tiny, parameters = TINY[name], inspect.signature(getattr(diffusers, name).__call__).parameters
+    assert ("strength" in parameters) == (tiny.strength is not None)
+    assert tiny.guidance != "none" or not any(name.startswith("negative_prompt") for name in parameters)
+    assert tiny.batched or name == "WanVACEPipeline"  # which refuses a list of prompts
 
 
 @pytest.mark.parametrize("entry", PUBLISHED, ids=lambda entry: f"{entry.transformer}: {entry.name}")

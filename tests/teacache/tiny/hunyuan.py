@@ -146,7 +146,7 @@ def generate_with_guider(pipe: Any, *, seeds: Sequence[int] = (0,), steps: int =
 TINY = {
     "HunyuanVideoPipeline": Tiny(make=make_pipeline, generate=generate, guidance="calls",
                                  other_shape={"height": 48}),
-    "HunyuanVideoImageToVideoPipeline": Tiny(make=make_image_to_video, generate=generate_from_image,
+    "HunyuanVideoImageToVideoPipeline": Tiny(make=make_image_to_video, generate=generate_from_image, guidance="calls",
                                              threshold=0.05, other_shape={"height": 48}),
     "HunyuanVideo15Pipeline": Tiny(make=make_1_5, generate=generate_1_5,
                                    guidance="calls"),
