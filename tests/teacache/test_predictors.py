@@ -68,6 +68,24 @@ def test_residuals_can_be_kept_in_fewer_bytes() -> None:
     assert numbers(predictor, 1) == [1.0, 2.0, 1.0]
 
 
+def test_residuals_can_be_kept_on_the_cpu() -> None:
+    """A tensor without values cannot be brought there, which shows that it is tried."""
+    predictor, nowhere = Extrapolation(0, device="cpu"), torch.ones(3, 1, device="meta")
+    with pytest.raises(NotImplementedError, match="meta"):
+        predictor.keep(0, nowhere, ALL)
+    Extrapolation(0).keep(0, nowhere, ALL)
+
+
+def test_residuals_are_kept_as_a_config_says(pipe: FluxPipeline) -> None:
+    latents = []
+    for dtype in ("float32", "bfloat16", None):
+        with teacache.enabled(pipe, teacache.ScheduleConfig(steps=(0, 1, 4, 9, 11), residual_dtype=dtype)):
+            latents.append(generate(pipe))
+    assert torch.equal(latents[0], latents[2])
+    assert not torch.equal(latents[1], latents[2])
+    torch.testing.assert_close(latents[1], latents[2], rtol=1e-2, atol=1e-2)
+
+
 @pytest.mark.parametrize("order", [0, 1])
 def test_a_run_with_given_decisions_is_that_extrapolation(pipe: FluxPipeline, order: int) -> None:
     """Stack inputs and outputs seen by plain hooks: on skipped steps their difference is the predicted residual."""

@@ -43,6 +43,7 @@ def test_a_pipeline_is_tested_with_all_that_its_call_takes(name: str) -> None:
 def test_every_published_recipe_is_of_a_model_and_its_indicator(entry: Published) -> None:
     indicators = MODELS[entry.transformer].indicators
     assert indicators
+    assert entry.source
     assert not entry.indicator or entry.indicator in indicators
 
 

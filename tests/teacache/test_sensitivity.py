@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from diffusers import (
@@ -8,9 +10,12 @@ from diffusers import (
     DDPMScheduler,
     DPMSolverMultistepScheduler,
     FlowMatchEulerDiscreteScheduler,
+    FluxPipeline,
 )
 
+import teacache
 from teacache.sensitivity import sensitivities
+from tests.teacache.tiny.flux import generate
 
 
 def test_euler_moves_by_its_sigma_differences() -> None:
@@ -64,3 +69,20 @@ def test_noise_that_a_scheduler_adds_is_no_movement_and_nobody_elses_is_drawn() 
     torch.manual_seed(3)
     assert len(sensitivities(scheduler)) == 5
     assert torch.equal(torch.randn(4), expected)
+
+
+def test_adaptive_weighs_the_steps_of_a_pipeline_and_not_those_of_a_transformer_alone(pipe: FluxPipeline) -> None:
+    def computed(target: Any, sigmas: list[float], tolerance: float) -> tuple[bool, ...]:
+        steps = None if target is pipe else 12
+        config = teacache.AdaptiveConfig(tolerance=tolerance, num_inference_steps=steps)
+        with teacache.enabled(target, config) as cache:
+            generate(pipe, sigmas=sigmas)
+        return cache.stats.calls[0].computed[0]
+
+    even = [1 - step / 12 for step in range(12)]
+    assert computed(pipe, even, 0.1) == computed(pipe.transformer, even, 0.1)
+    assert not all(computed(pipe, even, 0.1))
+    # All but the last of these move the sample by less than the mean, so their errors count for less than 1.
+    growing = [1 - 0.01 * step - 0.0035 * step**2 for step in range(12)]
+    assert all(computed(pipe.transformer, growing, 0.02))
+    assert not all(computed(pipe, growing, 0.02))
