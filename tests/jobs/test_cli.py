@@ -89,7 +89,7 @@ def test_a_model_that_cannot_be_loaded_is_one_line(job: Callable[..., Job], shar
     file = tmp_path / "job.yaml"
     file.write_text(yaml.safe_dump(job().model_dump(mode="json", exclude={"models"}, exclude_unset=True)))
     command = [sys.executable, "-m", "jobs", "generate", str(file), "--model.variant", "nope"]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert ended.returncode == 1
     # Ray warns of its own internals whenever an actor starts.
     lines = [line for line in ended.stderr.splitlines() if "core_worker.cc" not in line]
@@ -109,12 +109,12 @@ def test_an_interrupted_job_goes_on_where_it_was(job: Callable[..., Job], shard:
         assert process.stdout
         assert any(line.startswith("flux: 3 of 9 rows") for line in process.stdout)
         os.kill(process.pid, signal.SIGINT)
-        _, error = process.communicate(timeout=60)
+        _, error = process.communicate(timeout=300)
     assert "interrupted; the same command goes on from here" in error
     assert process.returncode == 130
     before = {path.name: path.read_bytes() for path in (tmp_path / "out" / "manifest").iterdir()}
 
-    again = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    again = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert again.returncode == 0, again.stderr
     assert "Traceback" not in again.stderr
     assert "rows done" in again.stdout
