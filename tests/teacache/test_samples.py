@@ -62,7 +62,7 @@ def test_captions_of_different_lengths_do_not_change_each_other(method: str) -> 
     assert check(tiny, method, range(8), [range(8), (6, 3, 0, 7, 1, 5, 2, 4)], padded=True) > 1
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["TeaCache", "Adaptive"])
 @pytest.mark.parametrize("name", [name for name, tiny in TINY.items() if tiny.batched and name not in MAIN])
 def test_each_of_two_samples_is_as_if_alone(name: str, method: str) -> None:
     check(TINY[name], method, (1, 2), [(2, 1)])
