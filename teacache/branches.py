@@ -5,12 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from teacache.outputs import WeightedOutputs, replaced
 from teacache.policies import Always, Computed, Decision, Moment, Policy
-from teacache.predictors import Extrapolation
+from teacache.predictors import Extrapolation, Predictor
 from teacache.rows import Granularity, Selection, Ties
 from teacache.statistics import CallStats
 from teacache.timing import Stopwatch
@@ -23,8 +25,10 @@ class Method:
 
     policy: Callable[[int | None], Policy]
     """Takes the number of steps of the run, where it is known."""
-    predictor: Callable[[], Extrapolation]
+    predictor: Callable[[], Predictor]
     granularity: Granularity
+    outputs: Callable[[], WeightedOutputs] | None = None
+    """Where the denoiser's answer is made of its earlier ones: what makes it. Then all rows compute the same steps."""
 
 
 UNCACHED = Method(policy=lambda total: Always(), predictor=lambda: Extrapolation(0), granularity="sample")
@@ -51,7 +55,7 @@ class Branch:
         self._method = method
         self._total = total
         self._rows = rows
-        self._policy, self._predictor = method.policy(total), method.predictor()
+        self.restart()
         self._ties: Ties | None = None
         self._place: Place | None = None
         self._steps_seen = 0
@@ -60,11 +64,13 @@ class Branch:
 
     def restart(self) -> None:
         """Forget what earlier steps left, but for the record of what they did."""
-        self._policy, self._predictor = self._method.policy(self._total), self._method.predictor()
+        method = self._method
+        self._policy, self._predictor = method.policy(self._total), method.predictor()
+        self._outputs = None if method.outputs is None else method.outputs()
 
     def release(self) -> None:
         """Nothing more will be asked but the record: let go of residuals and indicator."""
-        self._policy, self._predictor = Always(), Extrapolation(0)
+        self._policy, self._predictor, self._outputs = Always(), Extrapolation(0), None
 
     def clear_record(self) -> None:
         """Start the record of what the steps did afresh; what comes of later steps is not touched by it."""
@@ -113,6 +119,17 @@ class Branch:
         """The stack's output for skipped rows: their input plus the predicted residual."""
         assert self._place is not None
         return rows.take(stack.hidden_states) + self._predictor.predict(self._place.step, rows)
+
+    def pass_on(self, output: Any, rows: Selection) -> Any:
+        """The denoiser's answer, once it is known which rows were computed for it."""
+        outputs, place = self._outputs, self._place
+        if outputs is None or place is None:
+            return output
+
+        def change(tensor: Tensor) -> Tensor:
+            return tensor if _records_gradients(tensor) else outputs.pass_on(place.step, tensor, computed=rows.all)
+
+        return replaced(output, change)
 
     def statistics(self, denoiser: str) -> CallStats:
         samples = self._rows if self._ties is None else self._ties.samples

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -66,19 +66,25 @@ class Calibration:
     """The model's indicator that was recorded."""
     polynomials: Mapping[str, Polynomial]
     schedules: Mapping[str, tuple[Schedule, ...]]
+    """Lines through residuals, for every number of computed steps."""
+    measured: Mapping[str, tuple[Schedule, ...]] = field(default_factory=dict)
+    """Sums of the denoiser's outputs, with weights, for some numbers of computed steps."""
 
     def polynomial(self, denoiser: str = "transformer") -> Polynomial:
         """Of one of the pipeline's denoisers."""
         return self.polynomials[denoiser]
 
-    def schedule(self, computed: int, denoiser: str = "transformer") -> Schedule:
-        """The best schedule with a number of computed steps.
+    def schedule(self, computed: int, denoiser: str = "transformer", *, lines: bool = False) -> Schedule:
+        """The best schedule with a number of computed steps: a measured one where there is one, else for lines.
+
+        Args:
+            lines: for lines in any case.
 
         Raises:
             CoefficientsError: there is none with so many.
         """
         schedules = self.schedules.get(denoiser, ())
-        for schedule in schedules:
+        for schedule in (*(() if lines else self.measured.get(denoiser, ())), *schedules):
             if len(schedule.steps) == computed:
                 return schedule
         known = f"{len(schedules[0].steps)} to {len(schedules[-1].steps)}" if schedules else "none"
@@ -117,13 +123,14 @@ class Calibration:
             lists = {key: tuple(map(float, fit[key])) for key in ("coefficients", "fitted_range")}
             negative = tuple((low, high) for low, high in fit["negative"])
             polynomials[name] = Polynomial(**{**fit, **lists, "negative": negative})
-        schedules = {
-            name: tuple(Schedule(steps=tuple(each["steps"]), error=each["error"]) for each in each_list)
-            for name, each_list in stored["schedules"].items()
-        }
+        schedules, measured = (
+            {name: tuple(map(Schedule.from_dict, each_list)) for name, each_list in stored.get(kind, {}).items()}
+            for kind in ("schedules", "measured")
+        )
         return cls(
             conditions=Conditions.from_dict(stored["conditions"]),
             indicator=stored["indicator"],
             polynomials=polynomials,
             schedules=schedules,
+            measured=measured,
         )

@@ -166,7 +166,10 @@ class ScheduleConfig(RunConfig):
     """Instead of a list: how many steps to compute. Which ones, a calibration says."""
     calibration: str | None = None
     """Its file or folder; None: that beside the weights."""
-    order: int = 1
+    order: int | None = None
+    """What stands in for the blocks: 0 the last residual, 1 the line through the last two. None: where the
+    calibration measured a schedule with so many computed steps, weighted sums of the denoiser's computed outputs, which
+    also correct a computed step by what it tells about the skipped ones before it (`rollouts.py`); otherwise 1."""
 
     def __post_init__(self) -> None:
         RunConfig.__post_init__(self)
@@ -181,8 +184,8 @@ class ScheduleConfig(RunConfig):
             raise ValueError(f"steps must be a growing list of step numbers from 0 on, got {self.steps!r}")
         if self.num_inference_steps is not None and self.steps and self.steps[-1] >= self.num_inference_steps:
             raise ValueError(f"steps end with {self.steps[-1]}, beyond num_inference_steps {self.num_inference_steps}")
-        if self.order not in (0, 1):
-            raise ValueError(f"order must be 0 or 1, got {self.order!r}")
+        if self.order not in (None, 0, 1):
+            raise ValueError(f"order must be 0, 1 or left out, got {self.order!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,10 +52,11 @@ def attach(transformer: nn.Module, model: Model | None, session: Session, *, ind
         if session.begin(lambda: arguments[timestep], context.name, device, rows):
             check_no_other_cache(transformer)
 
-    def end(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+    def end(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
         if module is transformer:
             inputs.clear()
-            session.end(failed=output is None)
+            return session.end(output)
+        return None
 
     if model is not None:
         _attach_to_stack(transformer, model, attachment, inputs, indicator or model.indicator, exit_at)

@@ -11,9 +11,12 @@ from teacache.checkpoint import Checkpoint
 from teacache.coefficients import find_calibration, find_recipe
 from teacache.configs import AdaptiveConfig, CacheConfig, ScheduleConfig, TeaCacheConfig, Uncached
 from teacache.errors import CoefficientsError
-from teacache.policies import Adaptive, Policy, Schedule, TeaCache
+from teacache.outputs import NoResidual, WeightedOutputs
+from teacache.policies import Adaptive, Policy, TeaCache
+from teacache.policies import Schedule as FixedSteps
 from teacache.predictors import Extrapolation
 from teacache.recipe import Recipe
+from teacache.scheduling import Schedule
 from teacache.trajectories import Progress
 
 
@@ -27,11 +30,19 @@ def method_of(config: CacheConfig, progress: Progress, checkpoint: Checkpoint) -
     if isinstance(config, Uncached):
         return UNCACHED, ""
     if isinstance(config, ScheduleConfig) and config.computed is not None:
-        config = _calibrated(config, config.computed, checkpoint)
+        schedule, total = _calibrated(config, config.computed, checkpoint)
+        config = replace(config, steps=schedule.steps, computed=None, calibration=None, num_inference_steps=total)
+        if schedule.weights:
+            return _weighted(config, schedule), ""
     recipe = find_recipe(config, checkpoint) if isinstance(config, TeaCacheConfig) else None
     method = Method(
         policy=_policy(config, progress, recipe),
-        predictor=partial(Extrapolation, config.order, dtype=config.torch_dtype, device=config.residual_device),
+        predictor=partial(
+            Extrapolation,
+            1 if config.order is None else config.order,
+            dtype=config.torch_dtype,
+            device=config.residual_device,
+        ),
         granularity=config.granularity,
     )
     return method, "" if recipe is None else recipe.indicator
@@ -48,8 +59,18 @@ def _policy(
     return partial(TeaCache, config, recipe)
 
 
-def _calibrated(config: ScheduleConfig, computed: int, checkpoint: Checkpoint) -> ScheduleConfig:
-    """The config with the calibrated steps in it."""
+def _weighted(config: ScheduleConfig, schedule: Schedule) -> Method:
+    """The denoiser's answers are sums of its computed ones; nothing has to stand in for the stack."""
+    return Method(
+        policy=partial(_schedule, config),
+        predictor=NoResidual,
+        granularity=config.granularity,
+        outputs=partial(WeightedOutputs, schedule),
+    )
+
+
+def _calibrated(config: ScheduleConfig, computed: int, checkpoint: Checkpoint) -> tuple[Schedule, int]:
+    """The calibrated schedule, and the number of steps that it is for."""
     calibration = find_calibration(checkpoint, config.calibration)
     if calibration is None:
         raise CoefficientsError(
@@ -57,15 +78,14 @@ def _calibrated(config: ScheduleConfig, computed: int, checkpoint: Checkpoint) -
             "teacache.calibrate(pipe, prompts, num_inference_steps=28).save(folder of the model), or "
             "python -m jobs calibrate job.yaml; or give ScheduleConfig(steps=...)"
         )
-    steps = calibration.schedule(computed, checkpoint.attribute).steps
-    total = calibration.conditions.num_inference_steps
-    return replace(config, steps=steps, computed=None, calibration=None, num_inference_steps=total)
+    schedule = calibration.schedule(computed, checkpoint.attribute, lines=config.order is not None)
+    return schedule, calibration.conditions.num_inference_steps
 
 
-def _schedule(config: ScheduleConfig, total: int | None) -> Schedule:
+def _schedule(config: ScheduleConfig, total: int | None) -> FixedSteps:
     if None not in (total, config.num_inference_steps) and total != config.num_inference_steps:
         raise ValueError(
             f"the schedule is for {config.num_inference_steps} steps and this run has {total}; "
             "calibrate one for this number of steps, or run with the schedule's"
         )
-    return Schedule(config)
+    return FixedSteps(config)

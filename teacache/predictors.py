@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -16,6 +16,20 @@ class Kind(NamedTuple):
     shape: torch.Size
     dtype: torch.dtype
     device: torch.device
+
+
+class Predictor(Protocol):
+    def keep(self, step: int, residual: Tensor, rows: Selection) -> None:
+        """Remember what a computed step added to its input, for the rows that were computed."""
+        ...
+
+    def can_stand_in(self, stack_input: Tensor) -> bool:
+        """Whether it can for every row of an input like this one."""
+        ...
+
+    def predict(self, step: int, rows: Selection) -> Tensor:
+        """What is to be added to the input at `step`, for some rows."""
+        ...
 
 
 class Extrapolation:
@@ -38,8 +52,8 @@ class Extrapolation:
 
         Residuals of the whole batch may be of another shape, type or device than the ones before, which then go.
         """
-        if rows.all and self._like != _kind(residual):
-            self._residuals, self._steps, self._like = [], [], _kind(residual)
+        if rows.all and self._like != kind_of(residual):
+            self._residuals, self._steps, self._like = [], [], kind_of(residual)
         stored = residual.to(device=self._device, dtype=self._dtype)
         if rows.all:
             self._residuals = [stored, *self._residuals][: self._order + 1]
@@ -59,7 +73,7 @@ class Extrapolation:
 
     def can_stand_in(self, stack_input: Tensor) -> bool:
         """Whether there is a residual for every row of an input like this one."""
-        return bool(self._residuals) and self._like == _kind(stack_input)
+        return bool(self._residuals) and self._like == kind_of(stack_input)
 
     def predict(self, step: int, rows: Selection) -> Tensor:
         """The residual of `step`, for some rows."""
@@ -84,5 +98,5 @@ class Extrapolation:
         return residual.to(device=self._like.device, dtype=self._like.dtype)
 
 
-def _kind(tensor: Tensor) -> Kind:
+def kind_of(tensor: Tensor) -> Kind:
     return Kind(tensor.shape, tensor.dtype, tensor.device)

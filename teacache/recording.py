@@ -3,15 +3,17 @@
 For the polynomial the relative L1 changes between consecutive steps. For the schedules the inner products of all
 pairs of residuals: with them the error of any line through two residuals at any third step is known. The inner products
 are taken over a fixed random choice of at most `SKETCH` entries of each residual, the only thing kept in memory while
-a run lasts: steps x SKETCH x 4 bytes per branch, 7 MiB for 28 steps, whatever the size of the model and its output.
+a run lasts: steps x SKETCH x 4 bytes per branch, 7 MiB for 28 steps, whatever the size of the model and its output. The
+same, once more, of the outputs that the scheduler gets.
 (FLUX at 1024x1024 has residuals of 4096 x 3072 entries; beside the pipeline itself a calibration needs the residual,
 the stack's output and the indicator of two steps, 6 x 24 MiB in bfloat16.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,6 +21,7 @@ from torch import Tensor
 
 from teacache.policies import Computed, Decision, Moment
 from teacache.rows import row_norms
+from teacache.sensitivity import result_gains
 
 SKETCH = 65_536
 
@@ -45,6 +48,10 @@ class Recording:
     """Squared norms of the stack's output at each step, over the same entries."""
     sensitivities: tuple[float, ...]
     """How much the scheduler lets each step of the run move the sample; empty where it does not tell."""
+    gains: tuple[float, ...] = ()
+    """How far each output that the scheduler got moved the run's result; empty where it is not linear in them."""
+    outputs: tuple[tuple[float, ...], ...] = ()
+    """Inner products of those outputs, which hold the guidance, of each pair of steps: (steps, steps)."""
 
     @property
     def steps(self) -> int:
@@ -54,7 +61,54 @@ class Recording:
     def from_dict(cls, data: Mapping[str, Any]) -> Recording:
         """From what `dataclasses.asdict` made, also after a way through JSON, which is exact."""
         lists = {name: tuple(value) for name, value in data.items() if isinstance(value, list | tuple)}
-        return cls(**{**data, **lists, "products": tuple(map(tuple, data["products"]))})
+        return cls(**{**data, **lists, "products": tuple(map(tuple, data["products"])),
+                      "outputs": tuple(map(tuple, data["outputs"]))})  # fmt: skip
+
+
+class Sketch:
+    """The same random entries of tensors of one size, all where there are few."""
+
+    def __init__(self) -> None:
+        self._entries: Tensor | None = None
+
+    def __call__(self, tensor: Tensor) -> Tensor:
+        flat = tensor.detach().flatten()
+        if self._entries is None and len(flat) > SKETCH:
+            generator = torch.Generator().manual_seed(0)
+            self._entries = torch.randint(len(flat), (SKETCH,), generator=generator).to(flat.device)
+        return (flat.clone() if self._entries is None else flat[self._entries]).float()
+
+
+class SchedulerOutputs:
+    """Listens to a scheduler for one run: what it gets at each step."""
+
+    def __init__(self, scheduler: Any) -> None:
+        self._scheduler = scheduler
+        self._sketch = Sketch()
+        self._sketches: list[Tensor] = []
+
+    @contextmanager
+    def heard(self) -> Iterator[None]:
+        step = self._scheduler.step
+
+        def listening(model_output: Tensor, *args: Any, **kwargs: Any) -> Any:
+            self._sketches.append(self._sketch(model_output))
+            return step(model_output, *args, **kwargs)
+
+        self._scheduler.step = listening
+        try:
+            yield
+        finally:
+            del self._scheduler.step
+
+    def of(self, recording: Recording) -> Recording:
+        """The recording with the outputs of its steps, once the run is over; as it is where they can't be told."""
+        gains = result_gains(self._scheduler)
+        if len(gains) != len(self._sketches):
+            return recording
+        steps = slice(recording.first_step, recording.first_step + recording.steps)
+        sketches = torch.stack(self._sketches[steps]).double()
+        return replace(recording, gains=gains[steps], outputs=tuple(map(tuple, (sketches @ sketches.T).tolist())))
 
 
 class Recorder:
@@ -68,7 +122,7 @@ class Recorder:
         self.changes: list[list[float]] = []
         self._sketches: list[Tensor] = []
         self._norms: list[float] = []
-        self._entries: Tensor | None = None
+        self._sketch = Sketch()
         self._indicator: Tensor | None = None
         self._before: tuple[Tensor, ...] = ()
 
@@ -87,13 +141,6 @@ class Recorder:
         self._before = now
         self._sketches.append(self._sketch(computed.residual))
         self._norms.append(self._sketch(output).double().square().sum().item())
-
-    def _sketch(self, tensor: Tensor) -> Tensor:
-        flat = tensor.flatten()
-        if self._entries is None and len(flat) > SKETCH:
-            generator = torch.Generator().manual_seed(0)
-            self._entries = torch.randint(len(flat), (SKETCH,), generator=generator).to(flat.device)
-        return (flat.clone() if self._entries is None else flat[self._entries]).float()
 
     def recording(self, *, prompt: int, denoiser: str, branch: str) -> Recording:
         """What was seen; lets go of the sketches."""

@@ -7,8 +7,9 @@ the best list for every K follows from the best lists that end in each pair (pre
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,15 @@ class Schedule:
     steps: tuple[int, ...]
     """The computed steps, as the scheduler numbers them."""
     error: float
-    """The predicted error: weighted relative errors of the stack's output, summed over the skipped steps."""
+    """With weights the relative error of the calibrated runs' results. Otherwise the predicted error of lines through
+    residuals: weighted relative errors of the stack's output, summed over the skipped steps."""
+    weights: tuple[tuple[float, ...], ...] = ()
+    """For each step of a run, what each output computed so far counts in what is passed on (`rollouts.py`)."""
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Schedule:
+        """From what `dataclasses.asdict` made, also after a way through JSON, which is exact."""
+        return cls(steps=tuple(data["steps"]), error=data["error"], weights=tuple(map(tuple, data.get("weights", ()))))
 
 
 def find_schedules(recordings: Sequence[Recording]) -> tuple[Schedule, ...]:

@@ -37,7 +37,8 @@ def _probe(scheduler: Any) -> tuple[float, ...]:
     try:
         for timestep in scheduler.timesteps:
             probes = [copy.deepcopy(scheduler) for _ in range(3)]
-            zero, one, two = (_step(probe, output, timestep, sample) for output, probe in enumerate(probes))
+            zero, one, two = (_step(probe, torch.full_like(sample, output), timestep, sample)
+                              for output, probe in enumerate(probes))  # fmt: skip
             if not torch.allclose(two - one, one - zero, rtol=1e-2, atol=1e-5):
                 return ()
             moves.append((one - zero).abs().mean().item())
@@ -48,12 +49,40 @@ def _probe(scheduler: Any) -> tuple[float, ...]:
     return tuple(move / mean for move in moves) if mean > 0 else ()
 
 
-def _step(scheduler: Any, output: float, timestep: Tensor, sample: Tensor) -> Tensor:
+def result_gains(scheduler: Any) -> tuple[float, ...]:
+    """d x_end / d output for the output of each of the scheduler's timesteps.
+
+    Works on copies, after `set_timesteps`, wherever the run is. Whole runs are done without outputs, with a single one
+    of 1 at each step, and of 2; the result is empty for a scheduler that is not linear in its outputs, or whose `step`
+    takes other arguments than (output, timestep, sample).
+    """
+    try:
+        zero, one, two = (_end(_afresh(scheduler), impulse) for impulse in (0.0, 1.0, 2.0))
+    except (TypeError, ValueError, RuntimeError, IndexError, AttributeError):
+        return ()
+    if not torch.allclose(two - one, one - zero, rtol=1e-2, atol=1e-5):
+        return ()
+    gains: list[float] = (one - zero).flatten(1).mean(1).tolist()
+    return tuple(gains)
+
+
+def _end(scheduler: Any, impulse: float) -> Tensor:
+    """Where runs end, the one in row number i with an output at step i only: (steps, *_SHAPE)."""
+    count = len(scheduler.timesteps)
+    sample = torch.randn(_SHAPE, generator=torch.Generator().manual_seed(0)).repeat(count, 1, 1, 1)
+    for step, timestep in enumerate(scheduler.timesteps):
+        output = torch.zeros_like(sample)
+        output[step] = impulse
+        sample = _step(scheduler, output, timestep, sample)
+    return sample
+
+
+def _step(scheduler: Any, output: Tensor, timestep: Tensor, sample: Tensor) -> Tensor:
     generator = torch.default_generator
     before = generator.get_state()
     generator.manual_seed(0)  # the same noise, where the scheduler adds some; torch.manual_seed seeds GPUs as well
     try:
-        result: Tensor = scheduler.step(torch.full_like(sample, output), timestep, sample, return_dict=False)[0]
+        result: Tensor = scheduler.step(output, timestep, sample, return_dict=False)[0]
     finally:
         generator.set_state(before)
     return result.float()

@@ -59,8 +59,8 @@ class Call:
         self.branch.block_time.stop()
         return output
 
-    def end(self) -> None:
-        """The denoiser's forward is over.
+    def end(self, output: Any) -> Any:
+        """The denoiser's forward is over. Returns what it is to answer.
 
         Raises:
             RuntimeError: rows were skipped and nothing has stood in for them.
@@ -71,9 +71,11 @@ class Call:
             self.branch.block_time.stop()
             if not self.rows.all:
                 raise RuntimeError("blocks were skipped, but the model did not come to the end of its stack")
+        output = self.branch.pass_on(output, self.rows) if self.entered else output
         self.branch.forward_time.stop()
         if self._place.last:
             self.branch.release()
+        return output
 
 
 class Session:
@@ -111,15 +113,18 @@ class Session:
         self.call.branch.forward_time.start()
         return run.num_steps == 1 and len(run.called) == 1
 
-    def end(self, *, failed: bool) -> None:
-        """The call is over; if its forward raised, the run is forgotten."""
+    def end(self, output: Any) -> Any:
+        """The call is over; if its forward raised, its output is None and the run is forgotten.
+
+        Returns what the denoiser is to answer.
+        """
         call, self.call = self.call, None
-        if failed or call is None:
+        if output is None or call is None:
             self.discard()
-            return
+            return output
         try:
-            call.end()
-        except RuntimeError:
+            return call.end(output)
+        except (RuntimeError, TypeError):
             self.discard()
             raise
 

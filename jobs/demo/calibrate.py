@@ -13,14 +13,18 @@ from jobs.demo.models import HERE, RECIPES, load
 PROMPTS = 24
 
 
-def calibrate(model: str, folder: Path) -> teacache.Calibration:
-    """Fit on captions of the training set, so that the held-out ones stay unseen by every part of the demo."""
+def calibrate(model: str, folder: Path, steps: int | None = None) -> teacache.Calibration:
+    """Fit on captions of the training set, so that the held-out ones stay unseen by every part of the demo.
+
+    Args:
+        steps: the model's own number where left out.
+    """
     recipe = RECIPES[model]()
     scenes = recipe.dataset.training()
     picks = np.random.default_rng(24).permutation(len(scenes))[:PROMPTS]
     prompts = [scenes[index].caption for index in picks]
     pipe = load(model, folder)
-    return teacache.calibrate(pipe, prompts, num_inference_steps=recipe.num_inference_steps, **recipe.call)
+    return teacache.calibrate(pipe, prompts, num_inference_steps=steps or recipe.num_inference_steps, **recipe.call)
 
 
 def main(arguments: list[str] | None = None) -> None:

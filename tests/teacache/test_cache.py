@@ -29,6 +29,7 @@ from teacache.calibration import Conditions
 from teacache.checkpoint import Checkpoint, described
 from teacache.coefficients import find_recipe
 from teacache.fitting import Polynomial
+from teacache.predictors import Extrapolation
 from teacache.published import PUBLISHED
 from teacache.scheduling import Schedule
 from tests.teacache.test_hooks import SKIPPING, denoise, random_latents, same
@@ -361,6 +362,7 @@ def test_disabling_frees_a_run_that_was_given_up(transformer: FluxTransformer2DM
     cache = teacache.enable(transformer, SKIPPING)
     denoise(transformer, torch.zeros(1, 16, 16), 1.0)
     (branch,) = cache._sessions[0]._run.branches.values()  # type: ignore[union-attr]
+    assert isinstance(branch._predictor, Extrapolation)
     residuals.append(weakref.ref(branch._predictor._residuals[0]))
     del branch
     assert residuals[0]() is not None

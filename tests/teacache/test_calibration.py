@@ -17,8 +17,9 @@ from tests.teacache.tiny.flux import embeddings
 class PromptedFlux(FluxPipeline):
     """Takes words without text encoders: a prompt's embeddings are drawn with its length as the seed."""
 
-    def encode_prompt(self, prompt: str, **unused: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        tokens, pooled = embeddings([len(prompt)])
+    def encode_prompt(self, prompt: str | list[str], **unused: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        prompts = [prompt] if isinstance(prompt, str) else prompt
+        tokens, pooled = embeddings([len(prompt) for prompt in prompts])
         return tokens, pooled, torch.zeros(tokens.shape[1], 3)
 
 
@@ -30,6 +31,7 @@ def prompted(pipe: FluxPipeline) -> PromptedFlux:
 
 
 CALL: dict[str, Any] = {"num_inference_steps": 8, "height": 64, "width": 64}
+UNMEASURED: dict[str, Any] = {**CALL, "measured": ()}
 PROMPTS = ["a", "bb", "ccc", "dddd"]
 
 
@@ -48,7 +50,7 @@ def test_the_fit_is_that_of_the_pairs_of_consecutive_steps(prompted: PromptedFlu
             x.append(changes[0])
             y.append(changes[1])
     watch.remove()
-    calibration = teacache.calibrate(prompted, PROMPTS, degree=1, **CALL)
+    calibration = teacache.calibrate(prompted, PROMPTS, degree=1, **UNMEASURED)
     fit = calibration.polynomial()
     assert fit.pairs == 3 * 7
     assert fit.fitted_range == pytest.approx((min(x), max(x)), rel=1e-5)
@@ -58,7 +60,7 @@ def test_the_fit_is_that_of_the_pairs_of_consecutive_steps(prompted: PromptedFlu
 
 
 def test_save_and_load_are_exact_and_enable_finds_it(prompted: PromptedFlux, tmp_path: Path) -> None:
-    calibration = teacache.calibrate(prompted, PROMPTS, degree=1, target="residual", **CALL)
+    calibration = teacache.calibrate(prompted, PROMPTS, degree=1, target="residual", **UNMEASURED)
     assert calibration.save(tmp_path) == tmp_path / "teacache.json"
     assert teacache.Calibration.load(tmp_path) == calibration
     prompted.transformer.save_pretrained(tmp_path / "transformer")
@@ -69,7 +71,7 @@ def test_save_and_load_are_exact_and_enable_finds_it(prompted: PromptedFlux, tmp
 
 
 def test_nothing_is_left_on_the_model(prompted: PromptedFlux) -> None:
-    teacache.calibrate(prompted, PROMPTS, degree=1, **CALL)
+    teacache.calibrate(prompted, PROMPTS, degree=1, **UNMEASURED)
     assert not any(ATTRIBUTE in name for name, _ in prompted.transformer.named_modules())
     assert not any("forward" in vars(module) for module in prompted.transformer.modules())
 
@@ -90,5 +92,5 @@ def test_a_file_that_is_no_calibration_is_refused(tmp_path: Path) -> None:
 def test_a_pipeline_whose_cache_is_on_is_not_calibrated(prompted: PromptedFlux) -> None:
     with teacache.enabled(prompted, teacache.AdaptiveConfig()):
         with pytest.raises(teacache.AlreadyEnabledError, match="enabled already"):
-            teacache.calibrate(prompted, PROMPTS, degree=1, **CALL)
+            teacache.calibrate(prompted, PROMPTS, degree=1, **UNMEASURED)
     assert not any("forward" in vars(module) for module in prompted.transformer.modules())

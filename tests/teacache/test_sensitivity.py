@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from diffusers import (
 )
 
 import teacache
-from teacache.sensitivity import sensitivities
+from teacache.sensitivity import result_gains, sensitivities
 from tests.teacache.tiny.flux import generate
 
 
@@ -54,11 +55,38 @@ def test_a_run_in_the_middle_and_the_scheduler_itself_make_no_difference() -> No
 
 
 @pytest.mark.parametrize(
+    "scheduler",
+    [
+        FlowMatchEulerDiscreteScheduler(shift=3.0),
+        DDIMScheduler(prediction_type="v_prediction", clip_sample=False, rescale_betas_zero_snr=True),
+        DPMSolverMultistepScheduler(),
+        DDPMScheduler(clip_sample=False),
+    ],
+    ids=lambda scheduler: type(scheduler).__name__,
+)
+def test_a_runs_result_moves_by_its_outputs_times_their_gains(scheduler: DDIMScheduler) -> None:
+    scheduler.set_timesteps(6)
+    gains = torch.tensor(result_gains(scheduler))
+    outputs = torch.randn(6, 1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    ends = []
+    for factor in (0.0, 1.0):
+        scheduler.set_timesteps(6)
+        sample, generator = torch.ones(1, 4, 8, 8), torch.Generator().manual_seed(2)
+        extra = {"generator": generator} if "generator" in signature(scheduler.step).parameters else {}
+        for output, timestep in zip(outputs, scheduler.timesteps, strict=True):
+            sample = scheduler.step(factor * output, timestep, sample, **extra).prev_sample
+        ends.append(sample)
+    expected = torch.einsum("s,s...->...", gains, outputs)
+    assert torch.allclose(ends[1] - ends[0], expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize(
     "scheduler", [DDIMScheduler(thresholding=True), CogVideoXDPMScheduler()], ids=["thresholds", "its own step"]
 )
 def test_others_weigh_the_same(scheduler: DDIMScheduler) -> None:
     scheduler.set_timesteps(5)
     assert sensitivities(scheduler) == ()
+    assert result_gains(scheduler) == ()
 
 
 def test_noise_that_a_scheduler_adds_is_no_movement_and_nobody_elses_is_drawn() -> None:

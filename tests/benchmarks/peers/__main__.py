@@ -16,20 +16,22 @@ from typing import Any
 
 import torch
 
-from jobs.demo.models import RECIPES, load
+from jobs.demo.calibrate import calibrate
+from jobs.demo.models import HERE, RECIPES, load
 from jobs.demo.recipe import Recipe
+from teacache.calibration import CALIBRATION_FILE
 from tests.benchmarks.peers import dbcache, native, ours, plot, table
 from tests.benchmarks.peers.measure import BATCH, Reference, generate, measure
 from tests.benchmarks.peers.setting import Setting
 
 
-def all_settings(steps: int, recipe: Recipe, fresh: Any) -> list[Setting]:
+def all_settings(steps: int, recipe: Recipe, fresh: Any, calibration: str) -> list[Setting]:
     """MagCache is calibrated on captions of the training set, as teacache is."""
     captions = [scene.caption for scene in recipe.dataset.training()[:BATCH]]
     return [
-        *ours.settings(steps),
+        *ours.settings(steps, calibration),
         *ours.fewer_steps(steps),
-        *ours.published(steps),
+        *ours.published(steps, calibration),
         *native.first_block(steps),
         *native.mag(steps, lambda pipe: generate(pipe, recipe, captions, steps), fresh),
         *native.taylor_seer(steps),
@@ -40,12 +42,20 @@ def all_settings(steps: int, recipe: Recipe, fresh: Any) -> list[Setting]:
     ]
 
 
+def calibrated(model: str, folder: Path | None, steps: int, output: Path) -> str:
+    """On captions of the training set, for this number of steps; made once."""
+    file = output / "calibration" / CALIBRATION_FILE
+    if not file.exists():
+        file.parent.mkdir(parents=True)
+        calibrate(model, folder or HERE / model, steps).save(file)
+    return str(file)
+
+
 def compare(model: str, folder: Path | None, steps: int, prompts: int, output: Path, only: str) -> None:
     recipe, fresh = RECIPES[model](), partial(load, model, folder)
     captions = [scene.caption for scene in recipe.dataset.held_out(prompts, seed=6)]
     reference: Reference | None = None
-    output.mkdir(parents=True, exist_ok=True)
-    for setting in all_settings(steps, recipe, fresh):
+    for setting in all_settings(steps, recipe, fresh, calibrated(model, folder, steps, output)):
         file = output / f"{re.sub(r'[^A-Za-z0-9.]+', '-', f'{setting.method} {setting.turned}')}.json"
         if file.exists() or only not in setting.method:
             continue
@@ -59,7 +69,7 @@ def compare(model: str, folder: Path | None, steps: int, prompts: int, output: P
 
 def report(output: Path) -> None:
     comparisons: dict[str, list[dict[str, Any]]] = {}
-    for file in sorted(output.rglob("*.json")):
+    for file in sorted(output.glob("*/*.json")):
         row = json.loads(file.read_text())
         comparisons.setdefault(f"{row['model']}, {row['steps']} steps", []).append(row)
     for title, rows in comparisons.items():

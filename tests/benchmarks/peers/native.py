@@ -63,7 +63,7 @@ def first_block(steps: int) -> list[Setting]:
 def taylor_seer(steps: int) -> list[Setting]:
     """As it hooks attention, and in its lite mode, which skips blocks whole and extrapolates the output."""
     plain = [(False, 1, interval) for interval in (2, 5)]
-    light = [(True, 1, interval) for interval in (2, 3, 4, 5, 7, 9)] + [(True, 2, interval) for interval in (2, 4)]
+    light = [(True, 1, interval) for interval in (2, 3, 4, 5, 7, 9, 14)] + [(True, 2, interval) for interval in (2, 4)]
     return [
         of("TaylorSeer lite" if lite else "TaylorSeer", TaylorSeerCacheConfig, cache_interval=interval,
            max_order=order, disable_cache_before_step=3, use_lite_mode=lite, taylor_factors_dtype=torch.float32)

@@ -3,46 +3,44 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import teacache
 from tests.benchmarks.peers.setting import Setting
 
 THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.45)
 TOLERANCES = (0.02, 0.05, 0.1, 0.3, 1.0)
+RATIOS = (1.5, 2, 3, 4, 5, 6, 7, 9, 14)
+"""Of all steps to the computed ones."""
 
 
 def computed_steps(steps: int) -> list[int]:
-    """Numbers of computed steps from 1.5 to 9 times fewer than all."""
-    return sorted({max(2, round(steps / ratio)) for ratio in (1.5, 2, 3, 4, 5, 6, 7, 9)}, reverse=True)
+    return sorted({max(2, round(steps / ratio)) for ratio in RATIOS}, reverse=True)
 
 
-def settings(steps: int) -> list[Setting]:
+def settings(steps: int, calibration: str) -> list[Setting]:
+    schedule = partial(of, "schedule", teacache.ScheduleConfig, calibration=calibration)
+    tea_cache = partial(of, "TeaCache, order 1", teacache.TeaCacheConfig, calibration=calibration, order=1)
+    adaptive = partial(of, "adaptive", teacache.AdaptiveConfig)
     return [
-        *(
-            Setting(method="schedule", turned=f"computed={count}", ours=True,
-                    on=partial(teacache.enabled, config=teacache.ScheduleConfig(computed=count)))
-            for count in computed_steps(steps)
-        ),
-        *(
-            Setting(method="adaptive", turned=f"tolerance={tolerance}", ours=True,
-                    on=partial(teacache.enabled, config=teacache.AdaptiveConfig(tolerance=tolerance)))
-            for tolerance in TOLERANCES
-        ),
-        *(
-            Setting(method="TeaCache, order 1", turned=f"rel_l1_thresh={threshold}", ours=True,
-                    on=partial(teacache.enabled, config=teacache.TeaCacheConfig(rel_l1_thresh=threshold, order=1)))
-            for threshold in THRESHOLDS
-        ),
-    ]  # fmt: skip
+        *(schedule(turned={"computed": count}) for count in computed_steps(steps)),
+        *(adaptive(turned={"tolerance": value}) for value in TOLERANCES),
+        *(tea_cache(turned={"rel_l1_thresh": value}) for value in THRESHOLDS),
+    ]
 
 
-def published(steps: int) -> list[Setting]:
+def of(method: str, config: Any, *, turned: dict[str, Any], ours: bool = True, **rest: Any) -> Setting:
+    text = ", ".join(f"{name}={value}" for name, value in turned.items())
+    return Setting(method=method, turned=text, ours=ours,
+                   on=partial(teacache.enabled, config=config(**turned, **rest)))  # fmt: skip
+
+
+def published(steps: int, calibration: str) -> list[Setting]:
     """One decision for the batch, the last residual again, no safeguards; the polynomial is fitted on the model."""
     return [
-        Setting(method="TeaCache as published", turned=f"rel_l1_thresh={threshold}",
-                on=partial(teacache.enabled, config=teacache.TeaCacheConfig(rel_l1_thresh=threshold, strict=True,
-                                                                           granularity="batch")))
-        for threshold in THRESHOLDS
+        of("TeaCache as published", teacache.TeaCacheConfig, turned={"rel_l1_thresh": value}, ours=False,
+           calibration=calibration, strict=True, granularity="batch")
+        for value in THRESHOLDS
     ]  # fmt: skip
 
 

@@ -1,0 +1,103 @@
+"""Which steps to compute when the computed outputs are to stand for all: those whose sums are the nearest.
+
+A scheduler that is linear in the denoiser's outputs v_0 ... v_{n-1} ends at a sample that is linear in them too: their
+sum, each times its gain, is how far the run goes. Of a schedule's outputs, a weighted sum comes nearest to it in mean
+square over the calibration's runs, as with a quadrature rule that has nodes of its own. Only the inner products of the
+outputs are needed to predict how near, for any list of steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from teacache.recording import Recording
+
+DRIFT = 3.0
+"""How much of an error in the sample comes back in the output of a computed step. Of 0, 0.3, 1, 3 and 8, 3 gave the
+best pictures on the demo FLUX for 2 to 4 computed steps of 28 (tests/benchmarks/peers/README.md)."""
+
+MOVES = (-4, -2, -1, 1, 2, 4)
+"""How far the search moves one computed step at a time."""
+
+_RIDGE = 1e-9  # of the outputs' mean square: what two outputs may have in common before their weights run away
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outputs:
+    """What is known of a denoiser's outputs in uncached runs, as the scheduler gets them: with guidance."""
+
+    first_step: int
+    """The scheduler's index of the first step."""
+    products: tuple[tuple[float, ...], ...]
+    """Inner products of the outputs of each pair of steps, the mean over runs, (steps, steps)."""
+    gains: tuple[float, ...]
+    """How far the output of each step moves the run's result."""
+
+
+def outputs_of(recordings: Sequence[Recording]) -> Outputs | None:
+    """What the recordings of one denoiser say together; None where its scheduler is not linear.
+
+    Branches that stop early (Lumina2's `cfg_trunc_ratio`) have no say in it.
+    """
+    longest = max(recording.steps for recording in recordings)
+    whole = [recording for recording in recordings if recording.steps == longest]
+    if not all(recording.gains for recording in whole):
+        return None
+    products = np.mean([recording.outputs for recording in whole], axis=0)
+    return Outputs(first_step=whole[0].first_step, products=tuple(map(tuple, products.tolist())), gains=whole[0].gains)
+
+
+def even_steps(count: int, computed: int) -> tuple[int, ...]:
+    """Those of a scheduler that does `computed` steps in the place of `count`."""
+    return tuple(round(index * count / computed) for index in range(computed))
+
+
+def choose_steps(outputs: Outputs, computed: int) -> tuple[int, ...]:
+    """A good list of so many computed steps, as the scheduler numbers them; the first step is always computed.
+
+    Starts from even distances and moves one computed step at a time while that lowers the predicted error: to look at
+    all lists would take too long.
+    """
+    products, gains = np.array(outputs.products), np.array(outputs.gains)
+    count = len(gains)
+    steps = list(even_steps(count, computed))
+    best = predicted_error(products, gains, steps)
+    improved = computed < count
+    while improved:
+        improved = False
+        for place in range(1, computed):
+            for move in MOVES:
+                moved = sorted({*steps[:place], steps[place] + move, *steps[place + 1 :]})
+                if len(moved) < computed or moved[0] != 0 or moved[-1] >= count:
+                    continue
+                error = predicted_error(products, gains, moved)
+                if error < best * (1 - 1e-4):
+                    steps, best, improved = moved, error, True
+    return tuple(outputs.first_step + step for step in steps)
+
+
+def predicted_error(products: NDArray[np.float64], gains: NDArray[np.float64], steps: Sequence[int]) -> float:
+    """How wrong the result is predicted to be, relative to how far the run goes, as a root of mean squares.
+
+    An error that is there when a step is computed counts too: it comes back in that step's output and goes on with its
+    weight in the result.
+    """
+    nodes, whole = list(steps), gains @ products @ gains
+    after = [*nodes[1:], len(gains)]
+    sums = np.where(np.arange(len(gains)) < np.array(after)[:, None], gains, 0.0)  # what is due before each of them
+    lower = np.linalg.cholesky(_among(products, nodes))
+    explained = np.linalg.solve(lower, products[nodes] @ sums.T)
+    shares = np.square(np.triu(explained)).sum(axis=0)  # of the sum due before node k + 1, by nodes 0 to k
+    errors = np.maximum(0.0, np.einsum("ki,ij,kj->k", sums, products, sums) - shares)
+    final = np.linalg.solve(lower.T, explained[:, -1])
+    square = errors[-1] + DRIFT**2 * np.square(final[1:]) @ errors[:-1]
+    return float(np.sqrt(square / whole)) if whole > 0 else 0.0
+
+
+def _among(products: NDArray[np.float64], nodes: Sequence[int]) -> NDArray[np.float64]:
+    chosen = products[np.ix_(nodes, nodes)]
+    return chosen + (_RIDGE * np.trace(chosen) / len(nodes) or 1.0) * np.eye(len(nodes))
