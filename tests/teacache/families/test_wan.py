@@ -15,6 +15,7 @@ from torch import Tensor
 import teacache
 from teacache.checkpoint import Checkpoint
 from teacache.coefficients import find_recipe
+from teacache.predictors import Extrapolation, Predictor
 from teacache.registry import model_for
 from tests.teacache.families.by_hand import called, changes
 from tests.teacache.plain import plainly_cached
@@ -138,10 +139,14 @@ def test_the_first_denoiser_of_wan_2_2_keeps_nothing_once_the_second_one_is_call
     residuals: list[weakref.ref[Tensor]] = []
     alive: list[bool] = []
 
+    def kept_by(predictor: Predictor) -> Tensor:
+        assert isinstance(predictor, Extrapolation)
+        return predictor._residuals[0]
+
     def look(pipe: Any, step: int, timestep: Tensor, arguments: dict[str, Any]) -> dict[str, Any]:
         if step == 0:
             branches = cache._sessions[0]._run.branches.values()  # type: ignore[union-attr]
-            residuals.extend(weakref.ref(branch._predictor._residuals[0]) for branch in branches)
+            residuals.extend(weakref.ref(kept_by(branch._predictor)) for branch in branches)
         alive.append(any(residual() is not None for residual in residuals))
         return arguments
 
