@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import warnings
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 import ray.data
+from ray.util.annotations import RayDeprecationWarning
 from rich.console import Console
 
 from jobs import cluster, identity, preflight, signals, storage
@@ -190,16 +192,22 @@ def _run(course: Course, lacking: Sequence[tuple[Sequence[Sample], Sequence[int]
     context.execution_no_progress_timeout_s = -1
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what ends it is told in one line
     context.target_max_block_size = 1
+    context.max_errored_blocks = 0  # a batch that is lost ends it: the figures are of all or of none
     rows: list[dict[str, Any]] = [lacking_to(*each) for each in lacking]
-    written = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-        Evaluate,
-        batch_size=1,
-        batch_format="pyarrow",
-        compute=ray.data.ActorPoolStrategy(size=min(actors.count, len(rows))),
-        num_cpus=actors.num_cpus,
-        num_gpus=actors.num_gpus,
-        fn_constructor_kwargs={"course": course},
-    )
+    with warnings.catch_warnings():
+        # As in jobs/pipeline.py: a prompt that kills its actor is not to be tried for ever.
+        warnings.simplefilter("ignore", RayDeprecationWarning)
+        written = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+            Evaluate,
+            batch_size=1,
+            batch_format="pyarrow",
+            compute=ray.data.ActorPoolStrategy(size=min(actors.count, len(rows))),
+            num_cpus=actors.num_cpus,
+            num_gpus=actors.num_gpus,
+            fn_constructor_kwargs={"course": course},
+            max_task_retries=0,
+            max_restarts=-1,
+        )
     try:
         for block in written.iter_batches(batch_size=None, batch_format="pyarrow"):
             assert isinstance(block, pa.Table)

@@ -23,10 +23,12 @@ def plot(points: Sequence[Point], target: Target, found: Recommendation, title: 
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "teacache"}):
         figure = Figure(figsize=(7.5, 4.8), layout="constrained")
         axes = figure.add_subplot()
-        for method in dict.fromkeys(point.setting.method for point in points):
-            _line(axes, [each for each in points if each.setting.method == method and measure in each.medians], measure)
+        # What saves nothing is equal to its twin: its 100 dB would flatten all the others.
+        shown = [point for point in points if measure in point.medians and point.saving > 1]
+        for method in dict.fromkeys(point.setting.method for point in shown):
+            _line(axes, [point for point in shown if point.setting.method == method], measure)
         axes.axhline(limit, color="0.5", linewidth=0.8, linestyle=":")
-        for point in points:
+        for point in shown:
             if point.setting == found.setting:
                 axes.plot(point.saving, point.values[measure], marker="*", markersize=18, color="none",
                           markeredgecolor="black", label=f"recommended: {point.setting.name}")  # fmt: skip

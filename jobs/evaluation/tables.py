@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
+from jobs.audit import IDENTICAL
 from jobs.evaluation.frontier import Median, Point, frontier
 from jobs.evaluation.recommend import Recommendation
 from jobs.targets import Target
@@ -47,7 +48,7 @@ def rows(points: Sequence[Point], measure: str) -> Iterator[list[str]]:
         cells = ["*" if point in best else "", _named(point), f"{point.saving:.2f}x", _speedup(point)]
         for name in measured:
             median = point.medians.get(name)
-            cells.append(_told(median, COLUMNS[name].form) if median else "-")
+            cells.append(_told(name, median) if median else "-")
         yield cells
 
 
@@ -96,7 +97,10 @@ def _speedup(point: Point) -> str:
     return f"{point.speedup:.2f}x" + (f" [{interval.low:.2f}, {interval.high:.2f}]" if interval else "")
 
 
-def _told(median: Median, form: str) -> str:
+def _told(name: str, median: Median) -> str:
+    form = COLUMNS[name].form
+    if name in ("psnr", "worst_psnr") and median.worst >= IDENTICAL:
+        return "identical"
     interval = f" [{median.interval.low:{form}}, {median.interval.high:{form}}]" if median.interval else ""
     return f"{median.value:{form}}{interval}, {median.worst:{form}}"
 

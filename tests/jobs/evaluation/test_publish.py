@@ -96,3 +96,8 @@ def test_where_all_failed_the_first_error_is_told(job: BuildJob, trial: MakeTria
     broken = tried(job(), trial, BOLD, error="uncached: OSError: no")
     with pytest.raises(JobFailed, match="model flux: every trial failed; the first: uncached: OSError: no"):
         publish(broken, job(), Console(quiet=True))
+
+
+def test_what_is_identical_is_called_so(job: BuildJob, trial: MakeTrial, tmp_path: Path) -> None:
+    publish(tried(job(), trial, BOLD, psnr=100.0), job(), Console(quiet=True))
+    assert "| identical |" in (tmp_path / "out/evaluation/flux/evaluation.md").read_text()
