@@ -1,16 +1,35 @@
 """Prompt shards and a job small enough for a test."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import ray
 
 from jobs.config import Job
+from tests.jobs import fakes, object_store
 
 WriteShard = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A Ray of two CPUs, its actors with FakeGenerate inside, which logs there what it is given to make.
+
+    Its workers may write to S3.
+    """
+    path = tmp_path_factory.mktemp("fakes") / "log"
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**object_store.CREDENTIALS, "FAKES_LOG": str(path)}.items():
+            patch.setenv(name, value)
+        ray.init(
+            address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env=fakes.RUNTIME_ENV
+        )
+        yield path
+        ray.shutdown()
 
 
 @pytest.fixture

@@ -2,36 +2,23 @@
 
 import collections
 import io
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-import ray
 from rich.console import Console
 
 from jobs.config import Job
 from jobs.errors import JobFailed, Refused
 from jobs.run import generate
-from tests.jobs import fakes
 from tests.jobs.conftest import MODEL, WriteShard
 
 BuildJob = Callable[..., Job]
 
 # Ray 2.60 warns of its own defaults when its context is made.
 pytestmark = pytest.mark.filterwarnings(r"ignore::DeprecationWarning:ray\.data")
-
-
-@pytest.fixture(scope="module")
-def log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    path = tmp_path_factory.mktemp("fakes") / "log"
-    os.environ["FAKES_LOG"] = str(path)
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env=fakes.RUNTIME_ENV)
-    yield path
-    ray.shutdown()
-    del os.environ["FAKES_LOG"]
 
 
 def run(job: Job, **options: Any) -> str:
