@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import random
 import statistics
 import time
 from collections.abc import Sequence
@@ -40,8 +41,11 @@ ADDED = {
 """Operations per element of the image tokens' hidden states, and elements read or written, each per element."""
 
 
-def timed_calls(models: dict[str, FluxTransformer2DModel], steps: int, batch_size: int) -> dict[str, list[float]]:
-    """CPU seconds of every call of one run; the models take turns at each step, each time another one first."""
+def timed_calls(
+    models: dict[str, FluxTransformer2DModel], steps: int, batch_size: int, order: random.Random
+) -> dict[str, list[float]]:
+    """CPU seconds of every call of one run; the models take turns at each step, in a new order, so that none always
+    comes after the same other one and finds what that left in the processor's caches."""
     config = models["no cache"].config
     generator = torch.Generator().manual_seed(0)
     side, text = 8, 16
@@ -53,10 +57,9 @@ def timed_calls(models: dict[str, FluxTransformer2DModel], steps: int, batch_siz
         "img_ids": torch.cartesian_prod(torch.zeros(1), *[torch.arange(float(side))] * 2),
     }
     seconds: dict[str, list[float]] = {name: [] for name in models}
-    names = list(models)
     for step in range(steps):
         timestep = torch.full((batch_size,), 1 - step / steps)
-        for name in [*names[step % len(names) :], *names[: step % len(names)]]:
+        for name in order.sample(list(models), len(models)):
             started = time.thread_time()
             models[name](hidden_states=latents, timestep=timestep, return_dict=False, **inputs)
             seconds[name].append(time.thread_time() - started)
@@ -103,9 +106,10 @@ def main() -> None:
     caches = [teacache.enable(models[name], config) for name, config in METHODS.items() if config is not None]
     ratios: dict[str, list[float]] = {name: [] for name in METHODS}
     with torch.no_grad():
-        timed_calls(models, 28, options.batch_size)  # the first is the warm-up
+        order = random.Random(0)
+        timed_calls(models, 28, options.batch_size, order)  # the first is the warm-up
         for _ in range(options.rounds):
-            seconds = timed_calls(models, 28, options.batch_size)
+            seconds = timed_calls(models, 28, options.batch_size, order)
             for name, values in seconds.items():
                 pairs = zip(values, seconds["no cache"], strict=True)
                 ratios[name] += [value / plain for value, plain in pairs]
