@@ -67,11 +67,10 @@ def _known(model: Model, file: Path, steps: int) -> tuple[Known, list[str]]:
     except Refused as reason:
         return Known(), [_EVENLY.format(_reason(reason, model))]
     measured = calibration.conditions.num_inference_steps
-    if measured != steps or len(calibration.schedules) > 1:
-        why = f"of {measured} steps" if measured != steps else "of several denoisers"
-        return Known(calibration=named), [_EVENLY.format(f"{file} is {why}")]
-    (schedules,) = calibration.schedules.values()
-    return Known(calibration=named, schedules={len(each.steps): each.steps for each in schedules}), []
+    if measured != steps:
+        return Known(calibration=named), [_EVENLY.format(f"{file} is of {measured} steps")]
+    numbers = [{len(each.steps) for each in schedules} for schedules in calibration.schedules.values()]
+    return Known(calibration=named, computed=frozenset(set.intersection(*numbers))), []
 
 
 def _file(model: Model, output: Output) -> Path | None:

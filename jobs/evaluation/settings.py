@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -45,8 +45,8 @@ class Known:
 
     calibration: str | None = None
     """Its file, where a job has to name it: one beside the weights is found without."""
-    schedules: Mapping[int, Sequence[int]] = field(default_factory=dict)
-    """The steps to compute, by their number."""
+    computed: frozenset[int] = frozenset()
+    """The numbers of computed steps that it has schedules for, of this number of steps in all."""
 
 
 Places = Callable[[int, Known], Iterator[tuple[str, Fields]]]
@@ -76,10 +76,11 @@ def _tolerances(steps: int, known: Known) -> Iterator[tuple[str, Fields]]:
 
 
 def _schedules(steps: int, known: Known) -> Iterator[tuple[str, Fields]]:
+    named = {"calibration": known.calibration} if known.calibration else {}
     for computed in numbers(steps):
-        chosen = known.schedules.get(computed, evenly(computed, steps))
         # The number of steps is told so that a run of another one is refused: the list is for this one.
-        yield f"{computed} computed", {"steps": tuple(chosen), "num_inference_steps": steps}
+        even = {"steps": evenly(computed, steps), "num_inference_steps": steps}
+        yield f"{computed} computed", {"computed": computed, **named} if computed in known.computed else even
 
 
 METHODS = (

@@ -29,12 +29,11 @@ def test_fewer_steps_have_no_cache() -> None:
 
 
 def test_schedules_come_from_the_calibration_where_it_has_them() -> None:
-    known = Known(schedules={14: tuple(range(14)), 7: (0, 1, 2, 3, 4, 5, 27)})
+    known = Known(computed=frozenset({14, 7}), calibration="c.json")
     found = {setting.label: setting.cache.config for setting in settings_of(SCHEDULE, model(), 28, known)}
-    assert found["7 computed"].steps == (0, 1, 2, 3, 4, 5, 27)
-    assert found["9 computed"].steps == evenly(9, 28)
+    assert (found["7 computed"].computed, found["7 computed"].calibration) == (7, "c.json")
     # The list is for this number of steps: a job with another one is refused.
-    assert {config.num_inference_steps for config in found.values()} == {28}
+    assert (found["9 computed"].steps, found["9 computed"].num_inference_steps) == (evenly(9, 28), 28)
 
 
 def test_what_a_user_set_beside_the_dial_stays() -> None:
