@@ -53,30 +53,29 @@ def make_bucket(url: str) -> None:
 def proxy(url: str, faults: Faults, seed: int = 0) -> Iterator[str]:
     """The URL of a proxy before the server at `url`."""
     port, target = free_port(), int(url.rpartition(":")[2])
-    loop = asyncio.new_event_loop()
     chance = random.Random(seed)
+    ready, stop = threading.Event(), threading.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, asyncio.CancelledError):
             await _relay(reader, writer, target, faults, chance)
         writer.close()
 
-    async def start() -> asyncio.Server:
-        return await asyncio.start_server(serve, "127.0.0.1", port)
+    async def listen() -> None:
+        listener = await asyncio.start_server(serve, "127.0.0.1", port)
+        ready.set()
+        await asyncio.to_thread(stop.wait)
+        listener.close()
 
-    listener = loop.run_until_complete(start())
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    # Connections that are open in the end are cancelled by asyncio.run.
+    thread = threading.Thread(target=lambda: asyncio.run(listen()), daemon=True)
     thread.start()
+    assert ready.wait(timeout=60)
     try:
         yield f"http://127.0.0.1:{port}"
     finally:
-        loop.call_soon_threadsafe(loop.stop)
+        stop.set()
         thread.join()
-        for task in asyncio.all_tasks(loop):
-            task.cancel()
-        listener.close()
-        loop.run_until_complete(asyncio.sleep(0))
-        loop.close()
 
 
 async def _relay(
