@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 
 import av
@@ -25,12 +28,33 @@ def to_video(frames: NDArray[np.uint8], media: Media, comment: str | None = None
 
     Raises ValueError where height or width is odd: the colours of 2 x 2 pixels are stored once.
     """
-    assert media.codec is not None
-    assert media.fps is not None
     height, width = frames.shape[1:3]
     if height % 2 or width % 2:
         raise ValueError(f"a video needs even height and width, got {height} and {width}")
     buffer = io.BytesIO()
+    with _scheduling_kept():
+        _encode(frames, media, comment, buffer)
+    return buffer.getvalue()
+
+
+@contextmanager
+def _scheduling_kept() -> Iterator[None]:
+    """Run by root, SVT-AV1 4.1 makes the thread that calls it a real-time one, before which all others wait."""
+    if not hasattr(os, "sched_setscheduler"):  # macOS
+        yield
+        return
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        if os.sched_getscheduler(0) != policy:
+            os.sched_setscheduler(0, policy, parameters)
+
+
+def _encode(frames: NDArray[np.uint8], media: Media, comment: str | None, buffer: io.BytesIO) -> None:
+    assert media.codec is not None
+    assert media.fps is not None
+    height, width = frames.shape[1:3]
     # Without this flag the files would hold random identifiers.
     with av.open(buffer, "w", format=media.format, options={"fflags": "+bitexact"}) as container:
         if comment is not None:
@@ -42,7 +66,6 @@ def to_video(frames: NDArray[np.uint8], media: Media, comment: str | None = None
         for frame in frames:
             container.mux(stream.encode(_converted(frame)))
         container.mux(stream.encode(None))
-    return buffer.getvalue()
 
 
 def _settle(context: VideoCodecContext, height: int, width: int) -> None:

@@ -66,6 +66,7 @@ def proxy(url: str, faults: Faults, seed: int = 0) -> Iterator[str]:
         ready.set()
         await asyncio.to_thread(stop.wait)
         listener.close()
+        await asyncio.sleep(0.2)  # for those that were just accepted to begin
 
     # Connections that are open in the end are cancelled by asyncio.run.
     thread = threading.Thread(target=lambda: asyncio.run(listen()), daemon=True)

@@ -1,5 +1,6 @@
 import hashlib
 import io
+import os
 import subprocess
 import sys
 from fractions import Fraction
@@ -74,3 +75,10 @@ def test_rates_need_not_be_whole() -> None:
 def test_odd_sizes_are_refused() -> None:
     with pytest.raises(ValueError, match="a video needs even height and width, got 63 and 96"):
         to_video(film(height=63), media())
+
+
+def test_an_encoder_leaves_the_thread_as_it_was() -> None:
+    """Run by root, SVT-AV1 makes it a real-time one: all else on that core would wait."""
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    to_video(film(), media(format="webm", codec="av1"))
+    assert (os.sched_getscheduler(0), os.sched_getparam(0)) == before
