@@ -104,7 +104,7 @@ def recipe() -> Recipe:
         build_vae=build_vae,
         vae_steps=1500,
         vae_batch=4,
-        decoder_steps=9000,
+        decoder_steps=6200,
         normalize=normalize,
         build=build,
         assemble=assemble,
