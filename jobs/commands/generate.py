@@ -17,9 +17,10 @@ RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Make the rows
 def generate(arguments: JobArguments = None, retry_failed: RetryFailed = False) -> None:
     """Make a picture for every prompt that was not tried yet, and a table of what that came to.
 
-    Without a job file a packaged demo runs: --model flux or lumina2. The same command again goes on
-    with the rows that are missing. Rows that failed are tried again with --retry-failed, or when their prompt was
-    edited. Ctrl-C and SIGTERM let the batches in hand be finished and written; a second one does not.
+    Without a job file a packaged demo runs: --model flux, lumina2 or cogvideox (which makes
+    mp4 videos). The same command again goes on with the rows that are missing. Rows that failed are tried again with
+    --retry-failed, or when their prompt was edited. Ctrl-C and SIGTERM let the batches in hand be finished and
+    written; a second one does not.
 
     A nightly job has `output: FOLDER/{date}`, and {date} in its prompts where wanted: the day on which the night
     began. With `night: {begins: "21:00", timezone: Europe/Berlin}` a night lasts until 21:00 of the next day, and all
