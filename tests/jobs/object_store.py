@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import socket
+import socketserver
 import subprocess
 import sys
 import threading
@@ -52,64 +52,48 @@ def make_bucket(url: str) -> None:
 @contextmanager
 def proxy(url: str, faults: Faults, seed: int = 0) -> Iterator[str]:
     """The URL of a proxy before the server at `url`."""
-    port, target = free_port(), int(url.rpartition(":")[2])
-    chance = random.Random(seed)
-    ready, stop = threading.Event(), threading.Event()
+    target, chance = int(url.rpartition(":")[2]), random.Random(seed)
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, asyncio.CancelledError):
-            await _relay(reader, writer, target, faults, chance)
-        writer.close()
+    class Relay(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            if chance.random() < faults.refused:
+                return
+            with suppress(OSError), socket.create_connection(("127.0.0.1", target)) as there:
+                answers = threading.Thread(target=_answer, args=(there, self.request, faults, chance))
+                answers.start()
+                try:
+                    while data := self.request.recv(65536):
+                        there.sendall(data)
+                finally:
+                    with suppress(OSError):
+                        there.shutdown(socket.SHUT_RDWR)
+                    answers.join()
 
-    async def listen() -> None:
-        listener = await asyncio.start_server(serve, "127.0.0.1", port)
-        ready.set()
-        await asyncio.to_thread(stop.wait)
-        listener.close()
-        await asyncio.sleep(0.2)  # for those that were just accepted to begin
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads, block_on_close, request_queue_size = True, False, 128
 
-    # Connections that are open in the end are cancelled by asyncio.run.
-    thread = threading.Thread(target=lambda: asyncio.run(listen()), daemon=True)
-    thread.start()
-    assert ready.wait(timeout=60)
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        stop.set()
-        thread.join()
-
-
-async def _relay(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: int, faults: Faults, chance: random.Random
-) -> None:
-    if chance.random() < faults.refused:
-        return
-    there_reader, there_writer = await asyncio.open_connection("127.0.0.1", target)
-    answer = asyncio.ensure_future(_pump(there_reader, writer, faults, chance))
-    try:
-        while data := await reader.read(65536):
-            there_writer.write(data)
-            await there_writer.drain()
-    finally:
-        there_writer.close()
-        with suppress(OSError):
-            await answer
+    with Server(("127.0.0.1", 0), Relay) as listener:
+        thread = threading.Thread(target=listener.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.server_address[1]}"
+        finally:
+            listener.shutdown()
+            thread.join()
 
 
-async def _pump(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, faults: Faults, chance: random.Random
-) -> None:
+def _answer(there: socket.socket, here: socket.socket, faults: Faults, chance: random.Random) -> None:
     """Pass answers on, each a little later or not in full."""
-    while data := await reader.read(65536):
-        if chance.random() < faults.delayed:
-            await asyncio.sleep(faults.seconds)
-        if chance.random() < faults.cut:
-            writer.write(data[: len(data) // 2])
-            writer.close()
-            return
-        writer.write(data)
-        await writer.drain()
-    writer.close()
+    with suppress(OSError):
+        while data := there.recv(65536):
+            if chance.random() < faults.delayed:
+                time.sleep(faults.seconds)
+            if chance.random() < faults.cut:
+                here.sendall(data[: len(data) // 2])
+                break
+            here.sendall(data)
+    with suppress(OSError):
+        here.shutdown(socket.SHUT_RDWR)
 
 
 def free_port() -> int:
