@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import aiohttp
@@ -80,7 +82,8 @@ def follow(submission: Submission, write: Callable[[str], object]) -> int:
     failures = 0
     while failures < _TRIES:
         try:
-            asyncio.run(log.tail(client, submission.id))
+            with _interruptible():
+                asyncio.run(log.tail(client, submission.id))
             details = client.get_job_info(submission.id)
         except (RuntimeError, OSError, aiohttp.ClientError, requests.RequestException):
             failures += 1
@@ -90,6 +93,20 @@ def follow(submission: Submission, write: Callable[[str], object]) -> int:
                 return _exit_code(details)
         time.sleep(_SECONDS_BETWEEN_TRIES)
     raise JobFailed(f"no answer from {redact(submission.address)}; the job may go on, {submission.advice}")
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Asyncio's own handler of Ctrl-C cancels, which a client library may take for an error of the connection."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class _Log:
