@@ -30,12 +30,13 @@ def fit(state_file: Path, *, stop_at: int | None = None) -> dict[str, Tensor]:
 
 
 def test_a_stopped_training_ends_with_the_same_weights(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
     whole = fit(tmp_path / "whole.pt")
     with pytest.raises(training.Stopped, match="stopped after step 14 of 40"):
         fit(tmp_path / "parts.pt", stop_at=13)
     parts = fit(tmp_path / "parts.pt")
     assert all(torch.equal(whole[key], parts[key]) for key in whole)
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_a_finished_training_is_not_done_again(tmp_path: Path) -> None:
