@@ -10,7 +10,8 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from teacache.errors import AlreadyEnabledError
-from teacache.forwards import BlockForward, IdleForward, uncompiled
+from teacache.forwards import Replacement, uncompiled
+from teacache.scheduler_steps import FollowedScheduler
 from teacache.session import Session
 
 ATTRIBUTE = "_teacache"
@@ -85,7 +86,7 @@ class Attachment(nn.Module):
         super().__init__()
         self.session = session
         self.handles: list[RemovableHandle] = []
-        self.forwards: list[BlockForward | IdleForward] = []
+        self.replaced: list[Replacement | FollowedScheduler] = []
         self.listener = Listener(session)
         self._diffusers_hook = Registry(self)
         self._diffusers_hook.register_hook(self.listener, "teacache")

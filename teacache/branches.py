@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from teacache.outputs import WeightedOutputs, replaced
+from teacache.kinds import Kind, tensors_in
+from teacache.outputs import Supply
 from teacache.policies import Always, Computed, Decision, Moment, Policy
 from teacache.predictors import Extrapolation, Predictor
 from teacache.rows import Granularity, Selection, Ties
@@ -27,8 +28,9 @@ class Method:
     """Takes the number of steps of the run, where it is known."""
     predictor: Callable[[], Predictor]
     granularity: Granularity
-    outputs: Callable[[], WeightedOutputs] | None = None
-    """Where the denoiser's answer is made of its earlier ones: what makes it. Then all rows compute the same steps."""
+    supply: Callable[[int | None], Supply] | None = None
+    """Where the scheduler gets something else than the outputs as they are: what supplies it, from the number of steps.
+    Then a step that is skipped does not run the denoiser at all, and `policy` is for the others."""
 
 
 UNCACHED = Method(policy=lambda total: Always(), predictor=lambda: Extrapolation(0), granularity="sample")
@@ -66,11 +68,11 @@ class Branch:
         """Forget what earlier steps left, but for the record of what they did."""
         method = self._method
         self._policy, self._predictor = method.policy(self._total), method.predictor()
-        self._outputs = None if method.outputs is None else method.outputs()
+        self._answer: tuple[tuple[Kind, ...], Any] | None = None
 
     def release(self) -> None:
         """Nothing more will be asked but the record: let go of residuals and indicator."""
-        self._policy, self._predictor, self._outputs = Always(), Extrapolation(0), None
+        self._policy, self._predictor, self._answer = Always(), Extrapolation(0), None
 
     def clear_record(self) -> None:
         """Start the record of what the steps did afresh; what comes of later steps is not touched by it."""
@@ -92,7 +94,7 @@ class Branch:
             self._ties.watch(stack.latents)
         self._steps_seen += 1
         self._place = place
-        can_skip = self._predictor.can_stand_in(stack.hidden_states) and not _records_gradients(stack.hidden_states)
+        can_skip = self._predictor.can_stand_in(stack.hidden_states) and not records_gradients(stack.hidden_states)
         moment = Moment(place.step, self._ties, can_skip, place.last, stack.indicator)
         self._decisions.append(self._policy.decide(moment))
         return Selection(tuple(row for row, computes in enumerate(self._decisions[-1].compute) if computes), size)
@@ -103,7 +105,7 @@ class Branch:
 
     def keep(self, stack: StackInput, output: Tensor, rows: Selection) -> None:
         """Keep what the computed rows added to their input, for the steps that skip."""
-        if not self._policy.skips or not rows.rows or _records_gradients(output):
+        if not self._policy.skips or not rows.rows or records_gradients(output):
             return
         assert self._place is not None
         assert self._ties is not None
@@ -120,16 +122,23 @@ class Branch:
         assert self._place is not None
         return rows.take(stack.hidden_states) + self._predictor.predict(self._place.step, rows)
 
-    def pass_on(self, output: Any, rows: Selection) -> Any:
-        """The denoiser's answer, once it is known which rows were computed for it."""
-        outputs, place = self._outputs, self._place
-        if outputs is None or place is None:
-            return output
+    def skipped(self) -> None:
+        """The denoiser did not run at this step."""
+        self._decisions.append(Decision.uniform(False, self._rows))
 
-        def change(tensor: Tensor) -> Tensor:
-            return tensor if _records_gradients(tensor) else outputs.pass_on(place.step, tensor, computed=rows.all)
+    @property
+    def keeps_answers(self) -> bool:
+        """Whether the denoiser may be asked to answer without running."""
+        return self._method.supply is not None
 
-        return replaced(output, change)
+    def remember(self, inputs: tuple[Kind, ...], answer: Any) -> None:
+        """Keep what the denoiser answered to latents of these kinds, for steps at which nobody will look at it."""
+        traced = any(records_gradients(tensor) for tensor in tensors_in(answer))
+        self._answer = None if traced else (inputs, answer)
+
+    def answer_to(self, inputs: tuple[Kind, ...]) -> Any:
+        """An answer in the form that latents of these kinds get; None where none is known."""
+        return self._answer[1] if self._answer is not None and self._answer[0] == inputs else None
 
     def statistics(self, denoiser: str) -> CallStats:
         samples = self._rows if self._ties is None else self._ties.samples
@@ -150,34 +159,11 @@ def _row(step: Decision, sample: int) -> int:
     return sample % len(step.compute)
 
 
-def _records_gradients(stack_input: Tensor) -> bool:
+def records_gradients(tensor: Tensor) -> bool:
     """A skipped step has no gradient worth the name, so with gradients on every step is computed."""
-    records = torch.is_grad_enabled() and stack_input.requires_grad
+    records = torch.is_grad_enabled() and tensor.requires_grad
     if records:
         warnings.warn(
             "gradients are being recorded, so teacache computes every step; torch.no_grad() lets it skip", stacklevel=2
         )
     return records
-
-
-@dataclass(slots=True)
-class Run:
-    """One run through the denoiser: a pipeline call, or a loop somebody wrote by hand."""
-
-    method: Method
-    branches: dict[str, Branch] = field(default_factory=dict)
-    called: list[str] = field(default_factory=list)
-    """The branches called at the current step."""
-    num_steps: int = 0
-    place: Place | None = None
-
-    @property
-    def last_step(self) -> bool:
-        return self.place is not None and self.place.last
-
-    def name_branch(self, context: str | None) -> str:
-        """The branch of the next call at this step: its context, or its ordinal where there is none."""
-        if context is None:
-            return str(len(self.called))
-        times = self.called.count(context)
-        return context if times == 0 else f"{context}#{times + 1}"

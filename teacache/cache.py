@@ -13,6 +13,7 @@ from diffusers.utils.torch_utils import unwrap_module
 from torch import nn
 
 from teacache.attachment import check_no_other_cache
+from teacache.branches import Method
 from teacache.checkpoint import checkpoint_of
 from teacache.configs import CacheConfig, RunConfig, ScheduleConfig, TeaCacheConfig, Uncached
 from teacache.errors import AlreadyEnabledError, UnsupportedModelError
@@ -124,6 +125,18 @@ def enabled(target: DiffusionPipeline | nn.Module, config: CacheConfig | None = 
 def apply_teacache(module: nn.Module, config: CacheConfig | None = None, *, model: Model | None = None) -> Cache:
     """`enable` under the name that diffusers would give it, like `apply_first_block_cache`."""
     return enable(module, config, model=model)
+
+
+@contextmanager
+def with_method(pipe: DiffusionPipeline, method_for: Callable[[str, Progress], Method]) -> Iterator[None]:
+    """Inside, a method of one's own is on: made for each denoiser from the pipeline's attribute and how runs go."""
+    with ExitStack() as stack:
+        for name, denoiser in named_denoisers(pipe).items():
+            check_uncached(denoiser)
+            model, progress = model_for(denoiser), progress_of(pipe, Uncached())
+            attach(denoiser, model, Session(model.transformer, progress, method_for(name, progress)))
+            stack.callback(detach, denoiser)
+        yield
 
 
 def named_denoisers(target: DiffusionPipeline | nn.Module) -> dict[str, nn.Module]:

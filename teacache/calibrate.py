@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -21,19 +20,17 @@ import torch
 from diffusers import DiffusionPipeline
 
 from teacache.branches import Method
-from teacache.cache import check_uncached, named_denoisers, progress_of
+from teacache.cache import named_denoisers, with_method
 from teacache.calibration import Calibration, Conditions
 from teacache.checkpoint import described, plain
-from teacache.configs import Uncached
 from teacache.fitting import Branches, Target, fit_polynomial
-from teacache.hooks import attach, detach
 from teacache.predictors import Extrapolation
 from teacache.quadrature import outputs_of
 from teacache.recording import Recorder, Recording, SchedulerOutputs
 from teacache.registry import MODELS, model_for
 from teacache.rollouts import default_counts, measure
 from teacache.scheduling import find_schedules
-from teacache.session import Session
+from teacache.trajectories import Progress
 
 
 def calibrate(
@@ -102,21 +99,16 @@ def record(pipe: DiffusionPipeline, prompt: str, *, number: int = 0, num_inferen
         UnsupportedModelError: teacache does not know the model.
     """
     recorders: dict[tuple[str, int], Recorder] = {}
-    with ExitStack() as stack:
-        for name, denoiser in named_denoisers(pipe).items():
-            check_uncached(denoiser)
-            model = model_for(denoiser)
-            progress = progress_of(pipe, Uncached())
 
-            def policy(total: int | None, name: str = name, progress: Any = progress) -> Recorder:
-                count = sum(key[0] == name for key in recorders)
-                return recorders.setdefault((name, count), Recorder(progress.sensitivities()))
+    def recording(name: str, progress: Progress) -> Method:
+        def policy(total: int | None) -> Recorder:
+            count = sum(key[0] == name for key in recorders)
+            return recorders.setdefault((name, count), Recorder(progress.sensitivities()))
 
-            method = Method(policy=policy, predictor=lambda: Extrapolation(0), granularity="batch")
-            attach(denoiser, model, Session(model.transformer, progress, method))
-            stack.callback(detach, denoiser)
-        outputs = SchedulerOutputs(pipe.scheduler)
-        stack.enter_context(outputs.heard())
+        return Method(policy=policy, predictor=lambda: Extrapolation(0), granularity="batch")
+
+    outputs = SchedulerOutputs(pipe.scheduler)
+    with with_method(pipe, recording), outputs.heard():
         generator = torch.Generator("cpu").manual_seed(seed)
         pipe(prompt, num_inference_steps=num_inference_steps, generator=generator, output_type="latent", **call)
     return [outputs.of(recorder.recording(prompt=number, denoiser=name, branch=str(branch)))

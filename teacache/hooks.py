@@ -1,6 +1,7 @@
 """Puts the hooks on a denoiser and its blocks, and takes them off.
 
-    denoiser     torch's own forward hooks: begin and end of a call
+    denoiser     torch's own forward hooks: begin and end of a call; under a measured schedule its forward as well,
+                 which skipped steps do not run, and the `step` of the pipeline's scheduler
     first block  keeps the stack input and decides for every row
     blocks       compute the rows that are due, let the others pass unchanged
     exit         the last block, or the module before which a published residual ends: puts stack input + residual in
@@ -12,7 +13,7 @@ The exit answers with the *stack's* input plus the residual, not with its own: w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -21,8 +22,10 @@ from torch import Tensor, nn
 
 from teacache.attachment import Attachment, TorchHook, attachment_of, check_no_other_cache, hang, take_off
 from teacache.branches import StackInput
-from teacache.forwards import BlockForward, IdleForward, parameter_names
+from teacache.forwards import BlockForward, DenoiserForward, IdleForward, parameter_names
+from teacache.kinds import kind_of, tensors_in
 from teacache.models import Arguments, Indicator, Model
+from teacache.scheduler_steps import FollowedScheduler
 from teacache.session import Call, Session
 
 
@@ -40,6 +43,7 @@ def attach(transformer: nn.Module, model: Model | None, session: Session, *, ind
     names, context = parameter_names(transformer), attachment.listener.context
     timestep, noisy = ("timestep", "hidden_states") if model is None else (model.timestep, model.latents)
     inputs: dict[str, Any] = {}
+    scheduler = FollowedScheduler(session.scheduler, session.to_scheduler) if session.passes_on else None
 
     def begin(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if module is not transformer:  # a shallow copy, as nn.DataParallel makes them
@@ -47,9 +51,12 @@ def attach(transformer: nn.Module, model: Model | None, session: Session, *, ind
         arguments = Arguments(names, args, kwargs)
         latents = arguments.get(noisy)
         inputs["latents"] = latents if model and model.guidance == "batch" else None
-        device = next(_tensors((*args, *kwargs.values()))).device
+        device = next(tensors_in((*args, *kwargs.values()))).device
         rows = 1 if latents is None else len(latents)
-        if session.begin(lambda: arguments[timestep], context.name, device, rows):
+        if scheduler is not None:
+            scheduler.follow()
+        kinds = tuple(map(kind_of, tensors_in(latents)))
+        if session.begin(lambda: arguments[timestep], context.name, device, rows, kinds):
             check_no_other_cache(transformer)
 
     def end(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
@@ -58,6 +65,8 @@ def attach(transformer: nn.Module, model: Model | None, session: Session, *, ind
             return session.end(output)
         return None
 
+    if scheduler is not None:
+        attachment.replaced += [scheduler, DenoiserForward(transformer, session)]
     if model is not None:
         _attach_to_stack(transformer, model, attachment, inputs, indicator or model.indicator, exit_at)
     attachment.handles += [
@@ -73,7 +82,7 @@ def _attach_to_stack(transformer: nn.Module, model: Model, attachment: Attachmen
     lists = [(blocks, getattr(transformer, blocks.name)) for blocks in model.stack if _has(transformer, blocks.name)]
     stack = [BlockForward(unwrap_module(block), session, model, blocks) for blocks, found in lists for block in found]
     idle = [module for name in model.idle for module in getattr(transformer, name) or ()]
-    attachment.forwards += [*stack, *(IdleForward(unwrap_module(module), session) for module in idle)]
+    attachment.replaced += [*stack, *(IdleForward(unwrap_module(module), session) for module in idle)]
     evaluate = _evaluator(transformer, attachment, model.indicators.get(indicator, Indicator()))
 
     def enter(call: Call, block: nn.Module, arguments: Arguments) -> None:
@@ -133,8 +142,8 @@ def detach(transformer: nn.Module) -> None:
         return
     for handle in attachment.handles:
         handle.remove()
-    for forward in attachment.forwards:
-        forward.undo()
+    for replacement in attachment.replaced:
+        replacement.undo()
     take_off(transformer)
     attachment.session.finish()
 
@@ -143,14 +152,6 @@ def session_of(transformer: nn.Module) -> Session | None:
     """The session of a denoiser whose cache is on."""
     attachment = attachment_of(unwrap_module(transformer))
     return None if attachment is None else attachment.session
-
-
-def _tensors(values: Any) -> Iterator[Tensor]:
-    for value in values:
-        if isinstance(value, Tensor):
-            yield value
-        elif isinstance(value, list | tuple):
-            yield from _tensors(value)
 
 
 def _stacked(latents: Any) -> Tensor | None:

@@ -11,7 +11,7 @@ from teacache.checkpoint import Checkpoint
 from teacache.coefficients import find_calibration, find_recipe
 from teacache.configs import AdaptiveConfig, CacheConfig, ScheduleConfig, TeaCacheConfig, Uncached
 from teacache.errors import CoefficientsError
-from teacache.outputs import NoResidual, WeightedOutputs
+from teacache.outputs import WeightedOutputs
 from teacache.policies import Adaptive, Policy, TeaCache
 from teacache.policies import Schedule as FixedSteps
 from teacache.predictors import Extrapolation
@@ -30,7 +30,8 @@ def method_of(config: CacheConfig, progress: Progress, checkpoint: Checkpoint) -
     if isinstance(config, Uncached):
         return UNCACHED, ""
     if isinstance(config, ScheduleConfig) and config.computed is not None:
-        schedule, total = _calibrated(config, config.computed, checkpoint)
+        lines = config.order is not None or progress.scheduler() is None  # nobody to hand sums of outputs to
+        schedule, total = _calibrated(config, config.computed, checkpoint, lines=lines)
         config = replace(config, steps=schedule.steps, computed=None, calibration=None, num_inference_steps=total)
         if schedule.weights:
             return _weighted(config, schedule), ""
@@ -60,16 +61,16 @@ def _policy(
 
 
 def _weighted(config: ScheduleConfig, schedule: Schedule) -> Method:
-    """The denoiser's answers are sums of its computed ones; nothing has to stand in for the stack."""
-    return Method(
-        policy=partial(_schedule, config),
-        predictor=NoResidual,
-        granularity=config.granularity,
-        outputs=partial(WeightedOutputs, schedule),
-    )
+    """The scheduler gets sums of computed outputs: steps run whole or not at all, nothing stands in for the stack."""
+
+    def supply(total: int | None) -> WeightedOutputs:
+        _check_total(config, total)
+        return WeightedOutputs(schedule)
+
+    return replace(UNCACHED, supply=supply)
 
 
-def _calibrated(config: ScheduleConfig, computed: int, checkpoint: Checkpoint) -> tuple[Schedule, int]:
+def _calibrated(config: ScheduleConfig, computed: int, checkpoint: Checkpoint, *, lines: bool) -> tuple[Schedule, int]:
     """The calibrated schedule, and the number of steps that it is for."""
     calibration = find_calibration(checkpoint, config.calibration)
     if calibration is None:
@@ -78,14 +79,18 @@ def _calibrated(config: ScheduleConfig, computed: int, checkpoint: Checkpoint) -
             "teacache.calibrate(pipe, prompts, num_inference_steps=28).save(folder of the model), or "
             "python -m jobs calibrate job.yaml; or give ScheduleConfig(steps=...)"
         )
-    schedule = calibration.schedule(computed, checkpoint.attribute, lines=config.order is not None)
+    schedule = calibration.schedule(computed, checkpoint.attribute, lines=lines)
     return schedule, calibration.conditions.num_inference_steps
 
 
 def _schedule(config: ScheduleConfig, total: int | None) -> FixedSteps:
+    _check_total(config, total)
+    return FixedSteps(config)
+
+
+def _check_total(config: ScheduleConfig, total: int | None) -> None:
     if None not in (total, config.num_inference_steps) and total != config.num_inference_steps:
         raise ValueError(
             f"the schedule is for {config.num_inference_steps} steps and this run has {total}; "
             "calibrate one for this number of steps, or run with the schedule's"
         )
-    return FixedSteps(config)

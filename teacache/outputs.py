@@ -1,90 +1,104 @@
-"""What a denoiser answers under a measured schedule: weighted sums of its computed outputs (`rollouts.py`)."""
+"""What a scheduler gets under a measured schedule: weighted sums of the computed outputs (`rollouts.py`)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import torch
-from diffusers.utils import BaseOutput
 from torch import Tensor
 
-from teacache.predictors import Kind, kind_of
-from teacache.rows import Selection
+from teacache.kinds import kind_of, tensors_in
 from teacache.scheduling import Schedule
 
 
+class Supply(Protocol):
+    """Supplies the scheduler through one run."""
+
+    def skips(self, step: int) -> bool:
+        """Whether the denoiser need not run at a step."""
+        ...
+
+    def pass_on(self, step: int, output: Tensor, answers: Sequence[Any], sample: Tensor, *, computed: bool) -> Tensor:
+        """What the scheduler is to get at a step.
+
+        Args:
+            output: what it would get; of no meaning unless computed.
+            answers: the denoiser's, that the pipeline made the output of.
+            sample: what the scheduler is to move.
+        """
+        ...
+
+
+class Terms:
+    """What the sums are made of: the sample that a run starts from, then of every computed step the output, and where
+    a pipeline makes that of several guidance branches, theirs as well.
+
+    A pipeline may scale the guided output by something that is not linear in the branches (Lumina2); then the branches
+    say more than it alone. Memory: one to three outputs of the denoiser per computed step, small beside a residual (for
+    FLUX a 48th: 64 channels a token in the place of 3072).
+    """
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+        self.tensors: list[Tensor] = []
+        self.outputs: list[int] = []
+        """Where among the tensors the output of each step is."""
+
+    def begin(self, sample: Tensor) -> None:
+        """A run starts from a sample, or starts afresh with one of another shape."""
+        if not self.tensors or kind_of(self.tensors[0]) != kind_of(sample):
+            self.steps, self.tensors, self.outputs = [], [sample.detach().clone()], []
+
+    def add(self, step: int, output: Tensor, answers: Sequence[Any]) -> None:
+        """The terms of a computed step, the output first."""
+        firsts = [next(tensors_in(answer)) for answer in answers]
+        parts = [part for first in firsts for part in torch.split(first, len(output)) if part.shape == output.shape]
+        self.steps.append(step)
+        self.outputs.append(len(self.tensors))
+        self.tensors += [tensor.detach().clone() for tensor in (output, *(parts if len(parts) > 1 else ()))]
+
+
 class WeightedOutputs:
-    """The computed outputs of a run so far, and what is passed on at each step.
+    """Supplies what a measured schedule says.
 
     A run that computes other steps than those of its schedule (one that starts later, as img2img does) passes on its
-    computed outputs as they are and, where it skips, the line through the last two. Memory: one output of the denoiser
-    per computed step, small beside a residual (for FLUX a 48th: 64 channels a token in the place of 3072).
+    computed outputs as they are and, where it skips, the line through the last two.
     """
 
     def __init__(self, schedule: Schedule) -> None:
         self._schedule = schedule
-        self._known: dict[int, Tensor] = {}
+        self._terms = Terms()
 
-    def pass_on(self, step: int, output: Tensor, *, computed: bool) -> Tensor:
-        """What the denoiser is to answer at a step.
+    def skips(self, step: int) -> bool:
+        """Whether the denoiser need not run at a step: something that was computed can stand for it."""
+        return bool(self._terms.steps) and step not in self._schedule.steps
 
-        Args:
-            output: what it does answer; of no meaning unless computed.
-        """
+    def pass_on(self, step: int, output: Tensor, answers: Sequence[Any], sample: Tensor, *, computed: bool) -> Tensor:
+        """What the scheduler is to get at a step."""
+        terms = self._terms
         if computed:
-            self._known[step] = output.detach()
+            terms.begin(sample)
+            terms.add(step, output, answers)
         steps, rows = self._schedule.steps, self._schedule.weights
-        if step < len(rows) and list(self._known) == [node for node in steps if node <= step]:
-            return weighted_sum(rows[step], list(self._known.values()))
+        if step < len(rows) and terms.steps == [node for node in steps if node <= step]:
+            if len(rows[step]) == len(terms.tensors):
+                return weighted_sum(rows[step], terms.tensors, like=output)
         return output if computed else self._line(step)
 
     def _line(self, step: int) -> Tensor:
-        *older, newest = list(self._known)[-2:]
+        *older, newest = [self._terms.tensors[place] for place in self._terms.outputs[-2:]]
         if not older:
-            return self._known[newest]
-        reach = (step - newest) / (newest - older[0])
-        return weighted_sum((-reach, 1.0 + reach), (self._known[older[0]], self._known[newest]))
+            return newest
+        before, last = self._terms.steps[-2:]
+        reach = (step - last) / (last - before)
+        return weighted_sum((-reach, 1.0 + reach), (older[0], newest), like=newest)
 
 
-def weighted_sum(weights: Sequence[float], outputs: Sequence[Tensor]) -> Tensor:
-    """In float32 or better, in the outputs' own type in the end; the last output itself where only that counts."""
-    if weights[-1] == 1.0 and not any(weights[:-1]):
-        return outputs[-1]
-    precision = torch.promote_types(outputs[-1].dtype, torch.float32)
-    terms = [weight * output.to(precision) for weight, output in zip(weights, outputs, strict=True)]
-    return torch.stack(terms).sum(0).to(outputs[-1].dtype)
-
-
-class NoResidual:
-    """Stands in for the stack where the denoiser's answer is replaced anyway: keeps nothing, adds nothing."""
-
-    def __init__(self) -> None:
-        self._like: Kind | None = None
-
-    def keep(self, step: int, residual: Tensor, rows: Selection) -> None:
-        self._like = kind_of(residual)
-
-    def can_stand_in(self, stack_input: Tensor) -> bool:
-        """Whether something was computed for an input like this one."""
-        return self._like == kind_of(stack_input)
-
-    def predict(self, step: int, rows: Selection) -> Tensor:
-        assert self._like is not None
-        return torch.zeros((), dtype=self._like.dtype, device=self._like.device)
-
-
-def replaced(output: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """A denoiser's answer with its tensor changed: the tensor itself, the first of a tuple, or a field `sample`.
-
-    Raises:
-        TypeError: it is something else (Z-Image's list of tensors).
-    """
-    if isinstance(output, Tensor):
-        return change(output)
-    if isinstance(output, BaseOutput) and isinstance(output.get("sample"), Tensor):
-        return type(output)(**{**output, "sample": change(output["sample"])})
-    if type(output) is tuple and output and isinstance(output[0], Tensor):
-        return (change(output[0]), *output[1:])
-    raise TypeError(f"a measured schedule needs a denoiser that answers with one tensor, got {type(output)}; "
-                    "ScheduleConfig(order=1) extrapolates residuals instead")  # fmt: skip
+def weighted_sum(weights: Sequence[float], terms: Sequence[Tensor], *, like: Tensor) -> Tensor:
+    """In float32 or better, in the type of `like` in the end; a term itself where only that counts."""
+    used = [(weight, term) for weight, term in zip(weights, terms, strict=True) if weight]
+    if len(used) == 1 and used[0][0] == 1.0:
+        return used[0][1].to(like.dtype)
+    precision = torch.promote_types(like.dtype, torch.float32)
+    return torch.stack([weight * term.to(precision) for weight, term in used]).sum(0).to(like.dtype)

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from teacache.kinds import Kind, kind_of
 from teacache.rows import Selection
-
-
-class Kind(NamedTuple):
-    """What residuals must have in common to be used together."""
-
-    shape: torch.Size
-    dtype: torch.dtype
-    device: torch.device
 
 
 class Predictor(Protocol):
@@ -96,7 +89,3 @@ class Extrapolation:
     def _ready(self, residual: Tensor) -> Tensor:
         assert self._like is not None
         return residual.to(device=self._like.device, dtype=self._like.dtype)
-
-
-def kind_of(tensor: Tensor) -> Kind:
-    return Kind(tensor.shape, tensor.dtype, tensor.device)

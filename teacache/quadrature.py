@@ -1,9 +1,9 @@
 """Which steps to compute when the computed outputs are to stand for all: those whose sums are the nearest.
 
 A scheduler that is linear in the denoiser's outputs v_0 ... v_{n-1} ends at a sample that is linear in them too: their
-sum, each times its gain, is how far the run goes. Of a schedule's outputs, a weighted sum comes nearest to it in mean
-square over the calibration's runs, as with a quadrature rule that has nodes of its own. Only the inner products of the
-outputs are needed to predict how near, for any list of steps.
+sum, each times its gain, is how far the run goes. Of a schedule's outputs and the sample that the run starts from, a
+weighted sum comes nearest to it in mean square over the calibration's runs, as with a quadrature rule that has nodes of
+its own. Only inner products are needed to predict how near, for any list of steps.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class Outputs:
     first_step: int
     """The scheduler's index of the first step."""
     products: tuple[tuple[float, ...], ...]
-    """Inner products of the outputs of each pair of steps, the mean over runs, (steps, steps)."""
+    """Inner products of the first sample and the outputs of all steps, each with each, the mean over runs:
+    (1 + steps, 1 + steps)."""
     gains: tuple[float, ...]
     """How far the output of each step moves the run's result."""
 
@@ -86,15 +87,16 @@ def predicted_error(products: NDArray[np.float64], gains: NDArray[np.float64], s
     An error that is there when a step is computed counts too: it comes back in that step's output and goes on with its
     weight in the result.
     """
-    nodes, whole = list(steps), gains @ products @ gains
-    after = [*nodes[1:], len(gains)]
-    sums = np.where(np.arange(len(gains)) < np.array(after)[:, None], gains, 0.0)  # what is due before each of them
-    lower = np.linalg.cholesky(_among(products, nodes))
-    explained = np.linalg.solve(lower, products[nodes] @ sums.T)
-    shares = np.square(np.triu(explained)).sum(axis=0)  # of the sum due before node k + 1, by nodes 0 to k
+    terms = [0, *(step + 1 for step in steps)]  # the first sample is one of them
+    gains = np.concatenate([[0.0], gains])
+    whole, after = gains @ products @ gains, [*terms[2:], len(gains)]
+    sums = np.where(np.arange(len(gains)) < np.array(after)[:, None], gains, 0.0)  # what is due before each step
+    lower = np.linalg.cholesky(_among(products, terms))
+    explained = np.linalg.solve(lower, products[terms] @ sums.T)
+    shares = np.square(np.triu(explained, -1)).sum(axis=0)  # of the sum due before node k + 1, by all terms until then
     errors = np.maximum(0.0, np.einsum("ki,ij,kj->k", sums, products, sums) - shares)
     final = np.linalg.solve(lower.T, explained[:, -1])
-    square = errors[-1] + DRIFT**2 * np.square(final[1:]) @ errors[:-1]
+    square = errors[-1] + DRIFT**2 * np.square(final[2:]) @ errors[:-1]
     return float(np.sqrt(square / whole)) if whole > 0 else 0.0
 
 

@@ -11,8 +11,8 @@ the stack's output and the indicator of two steps, 6 x 24 MiB in bfloat16.)
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from teacache.policies import Computed, Decision, Moment
 from teacache.rows import row_norms
+from teacache.scheduler_steps import changed
 from teacache.sensitivity import result_gains
 
 SKETCH = 65_536
@@ -51,7 +52,8 @@ class Recording:
     gains: tuple[float, ...] = ()
     """How far each output that the scheduler got moved the run's result; empty where it is not linear in them."""
     outputs: tuple[tuple[float, ...], ...] = ()
-    """Inner products of those outputs, which hold the guidance, of each pair of steps: (steps, steps)."""
+    """Inner products of the sample that the run starts from and of those outputs, which hold the guidance, each with
+    each: (1 + steps, 1 + steps)."""
 
     @property
     def steps(self) -> int:
@@ -85,29 +87,25 @@ class SchedulerOutputs:
     def __init__(self, scheduler: Any) -> None:
         self._scheduler = scheduler
         self._sketch = Sketch()
+        self._start = torch.empty(0)
         self._sketches: list[Tensor] = []
 
-    @contextmanager
-    def heard(self) -> Iterator[None]:
-        step = self._scheduler.step
+    def heard(self) -> AbstractContextManager[None]:
+        def listen(output: Tensor, sample: Tensor) -> Tensor:
+            if not self._sketches:
+                self._start = self._sketch(sample)
+            self._sketches.append(self._sketch(output))
+            return output
 
-        def listening(model_output: Tensor, *args: Any, **kwargs: Any) -> Any:
-            self._sketches.append(self._sketch(model_output))
-            return step(model_output, *args, **kwargs)
-
-        self._scheduler.step = listening
-        try:
-            yield
-        finally:
-            del self._scheduler.step
+        return changed(self._scheduler, listen)
 
     def of(self, recording: Recording) -> Recording:
         """The recording with the outputs of its steps, once the run is over; as it is where they can't be told."""
         gains = result_gains(self._scheduler)
-        if len(gains) != len(self._sketches):
+        if len(gains) != len(self._sketches) or len(self._start) != len(self._sketches[0]):
             return recording
         steps = slice(recording.first_step, recording.first_step + recording.steps)
-        sketches = torch.stack(self._sketches[steps]).double()
+        sketches = torch.stack([self._start, *self._sketches[steps]]).double()
         return replace(recording, gains=gains[steps], outputs=tuple(map(tuple, (sketches @ sketches.T).tolist())))
 
 

@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from teacache.branches import UNCACHED, Branch, Method, Run, StackInput
+from teacache.branches import UNCACHED, Branch, Method, StackInput
+from teacache.kinds import Kind
 from teacache.rows import Selection
+from teacache.runs import Run
 from teacache.statistics import Stats
 from teacache.trajectories import Place, Progress
 
@@ -24,11 +26,14 @@ MAX_UNREAD = 256
 class Call:
     """One call to the denoiser's forward, from its start to its end."""
 
-    __slots__ = ("_place", "_stack", "branch", "entered", "rows")
+    __slots__ = ("_inputs", "_place", "_stack", "answer", "branch", "entered", "rows")
 
-    def __init__(self, branch: Branch, place: Place) -> None:
+    def __init__(self, branch: Branch, place: Place, inputs: tuple[Kind, ...], answer: Any) -> None:
         self.branch = branch
         self._place = place
+        self._inputs = inputs
+        self.answer = answer
+        """What the denoiser is to answer without running; None: it runs."""
         self._stack: StackInput | None = None
         self.entered = False
         self.rows = Selection((), 0)
@@ -65,14 +70,17 @@ class Call:
         Raises:
             RuntimeError: rows were skipped and nothing has stood in for them.
         """
-        if not self.entered:
+        if self.answer is not None:
+            self.branch.skipped()
+        elif not self.entered:
             self.branch.computed()
         elif self._stack is not None:  # the model did not call its last block, as with SD3's skip_layers
             self.branch.block_time.stop()
             if not self.rows.all:
                 raise RuntimeError("blocks were skipped, but the model did not come to the end of its stack")
-        output = self.branch.pass_on(output, self.rows) if self.entered else output
         self.branch.forward_time.stop()
+        if self.branch.keeps_answers and self.answer is None:
+            self.branch.remember(self._inputs, output)
         if self._place.last:
             self.branch.release()
         return output
@@ -99,8 +107,23 @@ class Session:
         self.call: Call | None = None
         """The call to the denoiser's forward that is going on now."""
 
-    def begin(self, timestep: Callable[[], Any], context: str | None, device: torch.device, rows: int) -> bool:
-        """A call to the denoiser's forward starts, with so many rows in its batch. Returns whether it starts a run."""
+    @property
+    def passes_on(self) -> bool:
+        """Whether the scheduler gets something else than the outputs as they are."""
+        return self._method.supply is not None
+
+    def scheduler(self) -> Any:
+        """The pipeline's; None on a transformer alone."""
+        return self._progress.scheduler()
+
+    def begin(self, timestep: Callable[[], Any], context: str | None, device: torch.device, rows: int,
+              inputs: tuple[Kind, ...] = ()) -> bool:  # fmt: skip
+        """A call to the denoiser's forward starts. Returns whether it starts a run.
+
+        Args:
+            rows: in its batch.
+            inputs: the kinds of its latents.
+        """
         if self.call is not None:  # the last one never came to its end
             self.discard()
         run = self._place(timestep, context)
@@ -109,7 +132,8 @@ class Session:
         run.called.append(name if context is None else context)
         if name not in run.branches:
             run.branches[name] = Branch(name, run.method, run.place.total, device, rows)
-        self.call = Call(run.branches[name], run.place)
+        branch = run.branches[name]
+        self.call = Call(branch, run.place, inputs, run.answer(branch, inputs))
         self.call.branch.forward_time.start()
         return run.num_steps == 1 and len(run.called) == 1
 
@@ -122,11 +146,17 @@ class Session:
         if output is None or call is None:
             self.discard()
             return output
+        if self._run is not None and self._run.supply is not None and call.answer is None:
+            self._run.answers.append(output)
         try:
             return call.end(output)
         except (RuntimeError, TypeError):
             self.discard()
             raise
+
+    def to_scheduler(self, output: Tensor, sample: Tensor) -> Tensor:
+        """What the scheduler gets in the place of the guided output."""
+        return output if self._run is None else self._run.to_scheduler(output, sample)
 
     def _place(self, timestep: Callable[[], Any], context: str | None) -> Run:
         """The run that a call belongs to, with its step brought up to date."""
@@ -135,7 +165,8 @@ class Session:
         place = self._progress.place(timestep, repeats=crowded)
         if place.starts or run is None:
             self._close()
-            run = self._run = Run(UNCACHED if self._paused else self._method)
+            method = UNCACHED if self._paused else self._method
+            run = self._run = Run(method, None if method.supply is None else method.supply(place.total))
             for other in self.others:
                 other.release()
         if place.moves:
@@ -143,8 +174,7 @@ class Session:
                 # Was the first call at that step a run that was given up? Then branch "0" holds what it left.
                 for branch in run.branches.values():
                     branch.restart()
-            run.called.clear()
-            run.num_steps += 1
+            run.move()
         run.place = place
         return run
 

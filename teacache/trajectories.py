@@ -66,6 +66,10 @@ class Progress(Protocol):
         """Whether the run is known to have gone through all its steps, be it with another denoiser."""
         ...
 
+    def scheduler(self) -> Any:
+        """The pipeline's; None on a transformer alone."""
+        ...
+
     def sensitivities(self) -> tuple[float, ...]:
         """How much each step of the run in hand moves the sample, 1 on average; empty where nothing is known."""
         ...
@@ -108,6 +112,9 @@ class TimestepProgress:
 
     def forget(self) -> None:
         self._value = None
+
+    def scheduler(self) -> None:
+        return None
 
     def sensitivities(self) -> tuple[float, ...]:
         return ()
@@ -172,6 +179,9 @@ class PipelineProgress:
         index = getattr(scheduler, "step_index", None)
         timesteps = self._timesteps
         return timesteps is not None and timesteps is scheduler.timesteps and (index or 0) >= len(timesteps)
+
+    def scheduler(self) -> Any:
+        return self._scheduler_of()
 
     def sensitivities(self) -> tuple[float, ...]:
         return () if self._foreign else sensitivities(self._scheduler_of())

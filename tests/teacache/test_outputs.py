@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 import torch
 from diffusers import FluxPipeline
-from diffusers.models.modeling_outputs import Transformer2DModelOutput
 
 import teacache
-from teacache.outputs import WeightedOutputs, replaced, weighted_sum
+from teacache.outputs import Terms, WeightedOutputs, weighted_sum
 from teacache.scheduling import Schedule
 from tests.teacache.tiny.flux import embeddings
 
@@ -59,16 +58,22 @@ def calibrated(pipe: FluxPipeline, tmp_path: Path) -> tuple[FluxPipeline, teacac
 
 @contextmanager
 def plainly_weighted(transformer: torch.nn.Module, schedule: Schedule) -> Iterator[None]:
-    """Every step is computed; what it answers is replaced by the weighted sum of the answers at computed steps."""
+    """Every step is computed; what it answers is replaced by the weighted sum of the start and the answers at computed
+    steps. (Without guidance the scheduler gets the answers.)"""
     answers: list[torch.Tensor] = []
+    start: list[torch.Tensor] = []
 
-    def change(module: torch.nn.Module, args: Any, output: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
+    def change(
+        module: torch.nn.Module, args: Any, kwargs: dict[str, Any], output: tuple[torch.Tensor]
+    ) -> tuple[torch.Tensor]:
+        if not answers:
+            start.append(kwargs["hidden_states"])
         answers.append(output[0])
-        row = schedule.weights[len(answers) - 1]
-        weighted = (weight * answers[node] for node, weight in zip(schedule.steps, row, strict=False))
-        return (sum(weighted, torch.zeros(())),)
+        first, *row = schedule.weights[len(answers) - 1]
+        weighted = [weight * answers[node] for node, weight in zip(schedule.steps, row, strict=False)]
+        return (sum(weighted, first * start[0]),)
 
-    handle = transformer.register_forward_hook(change)
+    handle = transformer.register_forward_hook(change, with_kwargs=True)
     try:
         yield
     finally:
@@ -112,34 +117,45 @@ def test_with_all_steps_computed_the_result_is_the_uncached_one(
         assert torch.equal(run(pipe), uncached)
 
 
+def supply(outputs: WeightedOutputs, step: int, value: float, *, computed: bool) -> float:
+    """What is passed on of one number; the sample is 100."""
+    output = torch.tensor([value])
+    return outputs.pass_on(step, output, [(output,)], torch.tensor([100.0]), computed=computed).item()
+
+
 def test_steps_other_than_those_of_the_weights_are_passed_on_and_skipped_ones_follow_the_line() -> None:
-    schedule = Schedule(steps=(0, 2), error=0.0, weights=((1.0,), (0.5,), (-1.0, 3.0), (0.5, 1.0)))
-    one, two = torch.tensor([1.0]), torch.tensor([2.0])
+    weights = ((0.0, 1.0), (0.25, 0.5), (0.0, -1.0, 3.0), (0.0, 0.5, 1.0))
+    schedule = Schedule(steps=(0, 2), error=0.0, weights=weights)
     outputs = WeightedOutputs(schedule)
-    assert torch.equal(outputs.pass_on(0, one, computed=True), one)
-    assert outputs.pass_on(1, torch.tensor([9.0]), computed=False) == 0.5
-    assert outputs.pass_on(2, two, computed=True) == 5.0
-    assert outputs.pass_on(3, torch.tensor([9.0]), computed=False) == 2.5
+    assert not outputs.skips(1)  # nothing was computed yet
+    assert supply(outputs, 0, 1.0, computed=True) == 1.0
+    assert [outputs.skips(step) for step in range(4)] == [False, True, False, True]
+    assert supply(outputs, 1, 9.0, computed=False) == 25.5
+    assert supply(outputs, 2, 2.0, computed=True) == 5.0
+    assert supply(outputs, 3, 9.0, computed=False) == 2.5
     late = WeightedOutputs(schedule)  # the first step was left out
-    assert late.pass_on(1, one, computed=True) is one
-    assert late.pass_on(2, two, computed=True) is two
-    assert late.pass_on(4, torch.tensor([9.0]), computed=False) == 4.0
+    assert supply(late, 1, 1.0, computed=True) == 1.0
+    assert supply(late, 2, 2.0, computed=True) == 2.0
+    assert supply(late, 4, 9.0, computed=False) == 4.0
+
+
+def test_the_answers_of_several_branches_are_terms_also_where_they_are_one_batch() -> None:
+    guided, sample = torch.tensor([[3.0]]), torch.tensor([[100.0]])
+    calls, batch, alone = Terms(), Terms(), Terms()
+    for terms, answers in ((calls, [(guided - 2,), (guided - 1,)]), (batch, [torch.cat([guided - 2, guided - 1])]),
+                           (alone, [guided])):  # fmt: skip
+        terms.begin(sample)
+        terms.add(0, guided, answers)
+    assert [term.item() for term in calls.tensors] == [100.0, 3.0, 1.0, 2.0]
+    assert [term.item() for term in batch.tensors] == [100.0, 3.0, 1.0, 2.0]
+    assert [term.item() for term in alone.tensors] == [100.0, 3.0]
+    alone.begin(torch.ones(1, 2))
+    assert (alone.steps, len(alone.tensors)) == ([], 1)
 
 
 def test_low_precision_is_summed_in_float32() -> None:
     outputs = [torch.tensor([value], dtype=torch.bfloat16) for value in (1.0, 1.0078125, 0.0)]
-    found = weighted_sum((256.0, -256.0, 1.0), outputs)
+    found = weighted_sum((256.0, -256.0, 1.0), outputs, like=outputs[0])
     assert found.dtype == torch.bfloat16
     assert found == -2.0
-    assert weighted_sum((0.0, 0.0, 1.0), outputs) is outputs[2]
-
-
-def test_answers_are_replaced_in_the_form_that_they_have() -> None:
-    def twice(tensor: torch.Tensor) -> torch.Tensor:
-        return 2 * tensor
-
-    assert replaced(torch.ones(1), twice) == 2
-    assert replaced((torch.ones(1), "rest"), twice) == (2, "rest")
-    assert replaced(Transformer2DModelOutput(sample=torch.ones(1)), twice).sample == 2
-    with pytest.raises(TypeError, match=r"answers with one tensor, got .*; ScheduleConfig\(order=1\) extrapolates"):
-        replaced([torch.ones(1)], twice)
+    assert weighted_sum((0.0, 0.0, 1.0), outputs, like=outputs[0]) is outputs[2]

@@ -12,16 +12,26 @@ STEPS = 9
 GAINS = tuple(np.random.default_rng(5).uniform(-2, -0.5, STEPS).tolist())
 
 
+def products_of(vectors: np.ndarray, start: np.ndarray | None = None) -> np.ndarray:
+    """Of a run with these outputs, and a start that has nothing to do with them unless it is given."""
+    start = np.random.default_rng(9).normal(size=vectors.shape[1]) if start is None else start
+    whole = np.vstack([start, vectors])
+    return whole @ whole.T
+
+
 def known(vectors: np.ndarray, gains: tuple[float, ...] = GAINS, first_step: int = 0) -> Outputs:
-    products = tuple(map(tuple, (vectors @ vectors.T).tolist()))
+    products = tuple(map(tuple, products_of(vectors).tolist()))
     return Outputs(first_step=first_step, products=products, gains=gains)
 
 
 def test_outputs_in_the_plane_of_the_computed_ones_leave_no_error() -> None:
     rng, times = np.random.default_rng(1), np.arange(STEPS)[:, None]
     vectors = rng.normal(size=12) + times * rng.normal(size=12)
-    assert predicted_error(vectors @ vectors.T, np.array(GAINS), (0, 1)) == pytest.approx(0, abs=1e-3)
-    assert predicted_error(vectors @ vectors.T, np.array(GAINS), (0, 4)) > 0.01  # step 4 starts beside its place
+    nothing = products_of(vectors, start=np.zeros(12))
+    assert predicted_error(nothing, np.array(GAINS), (0, 1)) == pytest.approx(0, abs=1e-3)
+    assert predicted_error(nothing, np.array(GAINS), (0, 4)) > 0.01  # step 4 starts beside its place
+    # Output 0 and the start span the same plane, so step 4 starts where it should.
+    assert predicted_error(products_of(vectors, start=vectors[3]), np.array(GAINS), (0, 4)) < 1e-3
 
 
 def test_steps_are_numbered_as_the_scheduler_does() -> None:
@@ -33,24 +43,24 @@ def test_steps_are_numbered_as_the_scheduler_does() -> None:
 
 def test_the_predicted_error_is_that_of_the_result_and_what_errors_on_the_way_add() -> None:
     vectors, steps = np.random.default_rng(4).normal(size=(STEPS, 20)).cumsum(0), (0, 2, 6)
-    gains = np.array(GAINS)
+    gains, start = np.array(GAINS), np.random.default_rng(10).normal(size=20)
 
     def rest(nodes: tuple[int, ...], before: int) -> tuple[float, np.ndarray]:
-        target, basis = gains[:before] @ vectors[:before], vectors[list(nodes)].T
+        target, basis = gains[:before] @ vectors[:before], np.vstack([start, vectors[list(nodes)]]).T
         found = np.linalg.lstsq(basis, target, rcond=None)[0]
         return float(np.sum((basis @ found - target) ** 2)), found
 
     final, share = rest(steps, STEPS)
-    on_the_way = share[1] ** 2 * rest((0,), 2)[0] + share[2] ** 2 * rest((0, 2), 6)[0]
+    on_the_way = share[2] ** 2 * rest((0,), 2)[0] + share[3] ** 2 * rest((0, 2), 6)[0]
     whole = np.sum((gains @ vectors) ** 2)
     expected = np.sqrt((final + DRIFT**2 * on_the_way) / whole)
-    assert predicted_error(vectors @ vectors.T, gains, steps) == pytest.approx(expected, rel=1e-4)
+    assert predicted_error(products_of(vectors, start), gains, steps) == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("computed", range(2, STEPS + 1))
 def test_no_step_that_is_chosen_is_better_one_further(computed: int) -> None:
     vectors = np.random.default_rng(6).normal(size=(STEPS, 20)).cumsum(0)
-    gains, products = np.array(GAINS), vectors @ vectors.T
+    gains, products = np.array(GAINS), products_of(vectors)
     steps = choose_steps(known(vectors), computed)
     assert len(steps) == computed
     assert steps[0] == 0

@@ -1,0 +1,219 @@
+"""Where the scheduler is supplied: at skipped steps no denoiser runs, in every pipeline class, and nothing is stale."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import teacache
+from teacache.branches import UNCACHED, Branch
+from teacache.cache import denoisers_of, with_method
+from teacache.hooks import session_of
+from teacache.kinds import kind_of
+from teacache.recording import SchedulerOutputs
+from teacache.runs import Run
+from teacache.trajectories import Place
+from tests.teacache.test_hooks import Abort, abort_at, hooks_on
+from tests.teacache.test_models import decisions
+from tests.teacache.test_scheduling import recording
+from tests.teacache.tiny import TINY, Tiny
+
+STEPS = 5
+COMPUTED = (0, 1, 3)
+
+
+class LastOutput:
+    """Passes on three quarters of the last computed output in the place of the skipped ones."""
+
+    def __init__(self, total: int | None = None) -> None:
+        self.known: Tensor | None = None
+        self.answers: list[int] = []
+
+    def skips(self, step: int) -> bool:
+        return self.known is not None and step not in COMPUTED
+
+    def pass_on(self, step: int, output: Tensor, answers: Sequence[Any], sample: Tensor, *, computed: bool) -> Tensor:
+        self.answers.append(len(answers))
+        if computed:
+            self.known = output.clone()
+            return output
+        assert self.known is not None
+        return 0.75 * self.known
+
+
+def supplied(pipe: Any, supply: Any = LastOutput) -> AbstractContextManager[None]:
+    return with_method(pipe, lambda name, progress: replace(UNCACHED, supply=supply))
+
+
+@contextmanager
+def plainly_supplied(pipe: Any) -> Iterator[None]:
+    """The same with every step computed: what it gives at skipped ones is thrown away before the scheduler."""
+    step, scheduler, supply, count = pipe.scheduler.step, pipe.scheduler, LastOutput(), iter(range(1000))
+
+    @functools.wraps(step)
+    def supplied_step(model_output: Tensor, *args: Any, **kwargs: Any) -> Any:
+        number = next(count)
+        output = supply.pass_on(number, model_output, (), model_output, computed=number in COMPUTED)
+        return step(output, *args, **kwargs)
+
+    scheduler.step = supplied_step
+    yield
+    del scheduler.step
+
+
+@contextmanager
+def counted(pipe: Any) -> Iterator[list[int]]:
+    """How often any module with weights in the denoisers ran, call by call."""
+    calls: list[int] = []
+    handles = [next(iter(denoiser.children())).register_forward_hook(lambda *_: calls.append(1))
+               for denoiser in denoisers_of(pipe)]  # fmt: skip
+    yield calls
+    for handle in handles:
+        handle.remove()
+
+
+SEVERAL_CALLS = {"CosmosTextToWorldPipeline"}
+"""Call `step` for each branch, and then again for the guided output."""
+
+
+@pytest.fixture(params=sorted(set(TINY) - SEVERAL_CALLS))
+def tiny(request: pytest.FixtureRequest) -> Tiny:
+    return TINY[request.param]
+
+
+def guided(tiny: Tiny, pipe: Any, **arguments: Any) -> Tensor:
+    return tiny.generate(pipe, **{"steps": STEPS, "guided": tiny.guidance != "none", **arguments})
+
+
+def test_skipped_steps_run_no_denoiser_and_the_scheduler_gets_what_is_supplied(tiny: Tiny) -> None:
+    pipe = tiny.make()
+    uncached = guided(tiny, pipe)
+    with plainly_supplied(pipe):
+        expected = guided(tiny, pipe)
+    with counted(pipe) as plainly:
+        guided(tiny, pipe)
+    with supplied(pipe), counted(pipe) as calls:
+        sessions = [session_of(denoiser) for denoiser in denoisers_of(pipe)]
+        found = guided(tiny, pipe)
+    assert torch.equal(found, expected)
+    assert not torch.equal(found, uncached)
+    assert len(calls) * STEPS == len(plainly) * len(COMPUTED)
+    computed = {row for session in sessions if session for call in session.statistics().calls for row in call.computed}
+    assert computed == {tuple(step in COMPUTED for step in range(STEPS))}
+    assert not any(hooks_on(denoiser) for denoiser in denoisers_of(pipe))
+    assert "step" not in vars(pipe.scheduler)
+    assert "forward" not in vars(pipe.transformer)
+    assert torch.equal(guided(tiny, pipe), uncached)
+
+
+@pytest.mark.parametrize("name", ["FluxPipeline", "Lumina2Pipeline", "CogVideoXPipeline"])
+class TestInSomePipelines:
+    def test_an_aborted_run_leaves_nothing(self, name: str) -> None:
+        tiny = TINY[name]
+        pipe = tiny.make()
+        with supplied(pipe):
+            expected = guided(tiny, pipe)
+            for step in (1, 2, 3):
+                with pytest.raises(Abort):
+                    guided(tiny, pipe, callback_on_step_end=abort_at(step))
+                assert torch.equal(guided(tiny, pipe), expected)
+
+    def test_another_shape_starts_afresh(self, name: str) -> None:
+        tiny = TINY[name]
+        pipe = tiny.make()
+        with supplied(pipe):
+            expected = guided(tiny, pipe, **tiny.other_shape)
+            guided(tiny, pipe)
+            assert torch.equal(guided(tiny, pipe, **tiny.other_shape), expected)
+            guided(tiny, pipe, seeds=(1, 2))
+            assert torch.equal(guided(tiny, pipe, **tiny.other_shape), expected)
+
+    def test_a_scheduler_that_comes_in_its_place_is_followed(self, name: str) -> None:
+        tiny = TINY[name]
+        pipe = tiny.make()
+        before = pipe.scheduler
+        with supplied(pipe):
+            expected = guided(tiny, pipe)
+            pipe.scheduler = type(before).from_config(before.config)
+            assert torch.equal(guided(tiny, pipe), expected)
+            assert "step" not in vars(before)
+        assert "step" not in vars(pipe.scheduler)
+
+    def test_a_copy_of_the_pipeline_is_not_supplied(self, name: str) -> None:
+        tiny = TINY[name]
+        pipe = tiny.make()
+        uncached = guided(tiny, pipe)
+        with supplied(pipe):
+            expected = guided(tiny, pipe)
+            twin = copy.deepcopy(pipe)
+            assert torch.equal(guided(tiny, twin), uncached)
+            assert torch.equal(guided(tiny, pipe), expected)
+
+    def test_paused_everything_is_computed(self, name: str) -> None:
+        tiny = TINY[name]
+        pipe = tiny.make()
+        uncached = guided(tiny, pipe)
+        with supplied(pipe):
+            session = session_of(pipe.transformer)
+            assert session is not None
+            with session.paused():
+                assert torch.equal(guided(tiny, pipe), uncached)
+            assert not torch.equal(guided(tiny, pipe), uncached)
+
+
+def test_the_answers_of_all_branches_of_a_computed_step_are_handed_over() -> None:
+    tiny = TINY["Lumina2Pipeline"]
+    pipe, supplies = tiny.make(), []
+
+    def supply(total: int | None) -> LastOutput:
+        supplies.append(LastOutput())
+        return supplies[-1]
+
+    with supplied(pipe, supply):
+        guided(tiny, pipe)
+    assert [one.answers for one in supplies] == [[2, 2, 0, 2, 0]]
+
+
+def test_a_branch_that_comes_late_is_computed_and_its_step_is_not_taken_for_a_whole_one() -> None:
+    """Guidance that begins at a skipped step: one branch has no answer yet, the other's is stale."""
+    supply, inputs, one = LastOutput(), (kind_of(torch.ones(1)),), torch.ones(1)
+    method = replace(UNCACHED, supply=LastOutput)
+    early, late = (Branch(name, method, STEPS, torch.device("cpu"), 1) for name in ("0", "1"))
+    early.remember(inputs, one)
+    supply.pass_on(0, 4 * one, (), one, computed=True)
+    run = Run(method, supply, called=["0", "1"], place=Place(starts=False, moves=True, step=2, total=STEPS))
+    assert run.answer(early, inputs) is one
+    assert run.answer(late, inputs) is None
+    assert run.to_scheduler(9 * one, one) == 3
+    assert run.to_scheduler(9 * one, one) == 9  # only once at a step: the rest is not of this run
+
+
+def test_of_a_pipeline_that_calls_its_scheduler_twice_at_a_step_no_outputs_are_told() -> None:
+    """So no schedule is measured for it."""
+    (name,) = SEVERAL_CALLS
+    pipe, some = TINY[name].make(), recording(np.ones((STEPS, 2)))
+    heard = SchedulerOutputs(pipe.scheduler)
+    with heard.heard():
+        guided(TINY[name], pipe)
+    assert heard.of(some) is some
+
+
+def test_statistics_count_skipped_calls(tiny: Tiny) -> None:
+    pipe = tiny.make()
+    with teacache.enabled(pipe, teacache.ScheduleConfig(steps=COMPUTED, order=0)) as cache:
+        guided(tiny, pipe)
+    with supplied(pipe):
+        sessions = [session_of(denoiser) for denoiser in denoisers_of(pipe)]
+        guided(tiny, pipe)
+        stats = sum((session.statistics() for session in sessions if session), teacache.Stats())
+    assert decisions(stats) == decisions(cache.stats)
+    assert (stats.steps, stats.computed) == (cache.stats.steps, cache.stats.computed)
