@@ -114,6 +114,8 @@ class Calibration:
             low, high = fit.fitted_range
             if not (low < high and fit.coefficients and all(map(math.isfinite, (*fit.coefficients, low, high)))):
                 raise CoefficientsError(f"{file}: coefficients {fit.coefficients} on {fit.fitted_range} are no fit")
+        if any(len(schedule.weights[0]) < 2 for each in loaded.measured.values() for schedule in each):
+            raise CoefficientsError(f"{file}: its schedules were measured by an earlier teacache; calibrate again")
         return loaded
 
     @classmethod

@@ -167,9 +167,9 @@ class ScheduleConfig(RunConfig):
     calibration: str | None = None
     """Its file or folder; None: that beside the weights."""
     order: int | None = None
-    """What stands in for the blocks: 0 the last residual, 1 the line through the last two. None: where the
-    calibration measured a schedule with so many computed steps, weighted sums of the denoiser's computed outputs, which
-    also correct a computed step by what it tells about the skipped ones before it (`rollouts.py`); otherwise 1."""
+    """What stands in for the blocks: 0 the last residual, 1 the line through the last two. None: on a pipeline, where
+    the calibration measured a schedule with so many computed steps, weighted sums of the computed outputs go to its
+    scheduler, and no part of the denoiser runs at a skipped step (`rollouts.py`); otherwise 1."""
 
     def __post_init__(self) -> None:
         RunConfig.__post_init__(self)

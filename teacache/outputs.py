@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -63,12 +64,14 @@ class WeightedOutputs:
     """Supplies what a measured schedule says.
 
     A run that computes other steps than those of its schedule (one that starts later, as img2img does) passes on its
-    computed outputs as they are and, where it skips, the line through the last two.
+    computed outputs as they are and, where it skips, the line through the last two; so does, with a warning, one that
+    has other guidance branches than the calibration had.
     """
 
     def __init__(self, schedule: Schedule) -> None:
         self._schedule = schedule
         self._terms = Terms()
+        self._warned = False
 
     def skips(self, step: int) -> bool:
         """Whether the denoiser need not run at a step: something that was computed can stand for it."""
@@ -76,15 +79,29 @@ class WeightedOutputs:
 
     def pass_on(self, step: int, output: Tensor, answers: Sequence[Any], sample: Tensor, *, computed: bool) -> Tensor:
         """What the scheduler is to get at a step."""
-        terms = self._terms
         if computed:
-            terms.begin(sample)
-            terms.add(step, output, answers)
-        steps, rows = self._schedule.steps, self._schedule.weights
-        if step < len(rows) and terms.steps == [node for node in steps if node <= step]:
-            if len(rows[step]) == len(terms.tensors):
-                return weighted_sum(rows[step], terms.tensors, like=output)
+            self._terms.begin(sample)
+            self._terms.add(step, output, answers)
+        weights = self._weights(step)
+        if weights is not None:
+            return weighted_sum(weights, self._terms.tensors, like=output)
         return output if computed else self._line(step)
+
+    def _weights(self, step: int) -> tuple[float, ...] | None:
+        """Of the terms so far; None where the schedule knows no run like this one."""
+        terms, steps, rows = self._terms, self._schedule.steps, self._schedule.weights
+        if step >= len(rows) or terms.steps != [node for node in steps if node <= step]:
+            return None
+        if len(rows[step]) == len(terms.tensors):
+            return rows[step]
+        if not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"the schedule was measured with {len(rows[0]) - 1} outputs per step and this run has "
+                f"{(len(terms.tensors) - 1) // len(terms.steps)}: guidance is on in one of them only; lines stand in",
+                stacklevel=2,
+            )
+        return None
 
     def _line(self, step: int) -> Tensor:
         *older, newest = [self._terms.tensors[place] for place in self._terms.outputs[-2:]]

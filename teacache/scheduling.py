@@ -27,7 +27,8 @@ class Schedule:
     """With weights the relative error of the calibrated runs' results. Otherwise the predicted error of lines through
     residuals: weighted relative errors of the stack's output, summed over the skipped steps."""
     weights: tuple[tuple[float, ...], ...] = ()
-    """For each step of a run, what each output computed so far counts in what is passed on (`rollouts.py`)."""
+    """For each step of a run, what each term known so far counts in what is passed on (`outputs.py`): the first sample,
+    then of every computed step the guided output and, where guidance has several branches, theirs."""
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Schedule:

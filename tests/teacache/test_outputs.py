@@ -139,6 +139,15 @@ def test_steps_other_than_those_of_the_weights_are_passed_on_and_skipped_ones_fo
     assert supply(late, 4, 9.0, computed=False) == 4.0
 
 
+def test_a_run_with_other_branches_than_the_calibration_had_warns_and_follows_the_line() -> None:
+    schedule = Schedule(steps=(0, 1), error=0.0, weights=((0.0, 1.0, 0.0, 0.0), (0.0,) * 7, (0.0,) * 7))
+    outputs = WeightedOutputs(schedule)
+    with pytest.warns(UserWarning, match="measured with 3 outputs per step and this run has 1") as warned:
+        passed_on = [supply(outputs, step, float(step), computed=step < 2) for step in range(3)]
+    assert passed_on == [0.0, 1.0, 2.0]
+    assert len(warned) == 1
+
+
 def test_the_answers_of_several_branches_are_terms_also_where_they_are_one_batch() -> None:
     guided, sample = torch.tensor([[3.0]]), torch.tensor([[100.0]])
     calls, batch, alone = Terms(), Terms(), Terms()

@@ -193,6 +193,7 @@ def test_a_branch_that_comes_late_is_computed_and_its_step_is_not_taken_for_a_wh
     run = Run(method, supply, called=["0", "1"], place=Place(starts=False, moves=True, step=2, total=STEPS))
     assert run.answer(early, inputs) is one
     assert run.answer(late, inputs) is None
+    assert run.answer(early, (kind_of(torch.ones(2)),)) is None  # another shape in mid-run
     assert run.to_scheduler(9 * one, one) == 3
     assert run.to_scheduler(9 * one, one) == 9  # only once at a step: the rest is not of this run
 
