@@ -1,4 +1,4 @@
-"""`calibrate`: record uncached runs over the actors, fit, and keep each model's calibration."""
+"""`calibrate`: record uncached runs over the actors, fit, measure schedules, and keep each model's calibration."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ from jobs.plan import fill, samples
 from jobs.preflight import Checked
 from jobs.rows import Sample
 from teacache.calibration import Calibration, Conditions
+from teacache.quadrature import Outputs
 from teacache.recording import Recording
+from teacache.scheduling import Schedule
 
 Batch = dict[str, np.ndarray[Any, Any]]
 
@@ -64,9 +66,11 @@ def _calibrate(ready: Checked, model: Model, console: Console, num_prompts: int)
     fitted = attempt(lambda: _fit(recordings, conditions))
     if isinstance(fitted, Failure):
         raise JobFailed(f"model {model.name}: {fitted.error}")
+    measured = _measure(ready, model, chosen[: ready.job.actors.batch_size], recordings, conditions, console)
+    calibration = replace(fitted, measured=measured)
     url = Output(url=ready.job.output).calibration(model.name)
-    storage.write(url, (json.dumps(asdict(fitted), indent=1) + "\n").encode())
-    return Calibrated(model=model.name, calibration=fitted, url=url)
+    storage.write(url, (json.dumps(asdict(calibration), indent=1) + "\n").encode())
+    return Calibrated(model=model.name, calibration=calibration, url=url)
 
 
 def _fit(recordings: Sequence[Recording], conditions: Conditions) -> Calibration:
@@ -84,36 +88,68 @@ def _samples(ready: Checked, planner: Planner) -> Iterator[Sample]:
 def _record(
     ready: Checked, model: Model, chosen: Sequence[Sample], console: Console
 ) -> tuple[list[Recording], Conditions]:
+    work = [{"number": number, "sample": json.dumps(asdict(sample))} for number, sample in enumerate(chosen)]
+    recordings: list[Recording] = []
+    conditions: Conditions | None = None
+    for count, row in enumerate(_mapped(ready, model, Record, work, prompts=[sample.prompt for sample in chosen]), 1):
+        recordings += [Recording.from_dict(one) for one in json.loads(row["recordings"])]
+        conditions = Conditions.from_dict(json.loads(row["conditions"]))
+        console.print(f"{model.name}: {count} of {len(work)} prompts", markup=False)
+    assert conditions is not None
+    return sorted(recordings, key=lambda one: one.prompt), conditions
+
+
+def _measure(ready: Checked, model: Model, chosen: Sequence[Sample], recordings: Sequence[Recording],
+             conditions: Conditions, console: Console) -> dict[str, tuple[Schedule, ...]]:  # fmt: skip
+    """Schedules with weights, the numbers of computed steps shared out over the actors; none where none can be."""
+    from teacache.quadrature import outputs_of
+    from teacache.rollouts import default_counts
+
+    outputs, counts = outputs_of(recordings), default_counts(conditions.num_inference_steps)
+    if outputs is None or not counts or len(conditions.denoisers) > 1:
+        console.print(f"{model.name}: no schedules are measured: its scheduler is not linear, or it has several "
+                      "denoisers; those for lines are there", markup=False)  # fmt: skip
+        return {}
+    shares = min(ready.job.actors.count, len(counts))
+    work = [{"counts": json.dumps(counts[share::shares])} for share in range(shares)]
+    console.print(f"{model.name}: schedules of {len(counts)} numbers of computed steps, on {len(chosen)} prompts at "
+                  "once (actors.batch_size)", markup=False)  # fmt: skip
+    rows = _mapped(ready, model, Measure, work, samples=list(chosen), outputs=outputs)
+    found = [Schedule.from_dict(one) for row in rows for one in json.loads(row["schedules"])]
+    return {name: tuple(sorted(found, key=lambda one: len(one.steps))) for name in conditions.denoisers}
+
+
+def _mapped(
+    ready: Checked, model: Model, actor: type, work: Sequence[dict[str, Any]], **arguments: Any
+) -> Iterator[dict[str, Any]]:
+    """Rows of work done by actors that hold the uncached pipeline, in the order in which they come."""
     actors = ready.job.actors
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what ends it is told in one line
     context.target_max_block_size = 1
-    rows = [{"number": number, "sample": json.dumps(asdict(sample))} for number, sample in enumerate(chosen)]
-    recorded = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-        Record,
+    done = ray.data.from_items(list(work), override_num_blocks=len(work)).map_batches(
+        actor,
         batch_size=1,
-        compute=ray.data.ActorPoolStrategy(size=min(actors.count, len(rows))),
+        compute=ray.data.ActorPoolStrategy(size=min(actors.count, len(work))),
         num_cpus=actors.num_cpus,
         num_gpus=actors.num_gpus,
         fn_constructor_kwargs={
             "model": model,
             "extra": ready.job.generation.extra,
             "device": "cuda" if actors.num_gpus else "cpu",
-            "prompts": [sample.prompt for sample in chosen],
+            **arguments,
         },
     )
-    recordings: list[Recording] = []
-    conditions: Conditions | None = None
     try:
-        for count, row in enumerate(recorded.iter_rows(), 1):
-            recordings += [Recording.from_dict(one) for one in json.loads(row["recordings"])]
-            conditions = Conditions.from_dict(json.loads(row["conditions"]))
-            console.print(f"{model.name}: {count} of {len(rows)} prompts", markup=False)
+        yield from done.iter_rows()
     except Exception as error:
         raise JobFailed(f"model {model.name}: {last_line(error)}") from None
-    assert conditions is not None
-    return sorted(recordings, key=lambda one: one.prompt), conditions
+
+
+def _call(extra: dict[str, Any], sample: Sample) -> dict[str, Any]:
+    """The pipeline's arguments, but for prompt and seed."""
+    return {**extra, **sample.arguments}
 
 
 class Record:
@@ -129,13 +165,31 @@ class Record:
         from teacache.calibrate import conditions_of, record
 
         sample = Sample(**json.loads(str(batch["sample"][0])))
-        call = {**self._extra, **sample.arguments}
-        steps = call.pop("num_inference_steps")
+        call = _call(self._extra, sample)
         number = int(batch["number"][0])
-        recordings = record(self._pipeline, sample.prompt or "", number=number, num_inference_steps=steps,
-                            seed=sample.seed, **call)  # fmt: skip
-        conditions = conditions_of(self._pipeline, self._prompts, num_inference_steps=steps, **call)
+        recordings = record(self._pipeline, sample.prompt or "", number=number, seed=sample.seed, **call)
+        conditions = conditions_of(self._pipeline, self._prompts, **call)
         return {
             "recordings": np.array([json.dumps([asdict(recording) for recording in recordings])]),
             "conditions": np.array([json.dumps(asdict(conditions))]),
         }
+
+
+class Measure:
+    """Made by Ray on each device: runs prompts together, uncached and then under schedules, and fits their weights."""
+
+    def __init__(
+        self, model: Model, extra: dict[str, Any], device: str, samples: list[Sample], outputs: Outputs
+    ) -> None:
+        from jobs.loading import load_uncached
+
+        self._pipeline = load_uncached(model, device)
+        self._extra, self._samples, self._outputs = extra, samples, outputs
+
+    def __call__(self, batch: Batch) -> Batch:
+        from teacache.rollouts import measure
+
+        prompts, seeds = [sample.prompt or "" for sample in self._samples], [sample.seed for sample in self._samples]
+        found = measure(self._pipeline, prompts, self._outputs, json.loads(str(batch["counts"][0])), seeds=seeds,
+                        **_call(self._extra, self._samples[0]))  # fmt: skip
+        return {"schedules": np.array([json.dumps([asdict(schedule) for schedule in found])])}

@@ -58,7 +58,7 @@ def calibrate(
         degree: of the polynomial; with `target`, `intercept`, `skip_first` and `branches`: see `fit_polynomial`.
         held_out: the share of the prompts, the last ones, that the fit does not see.
         seed: prompt number i runs with seed + i.
-        measured: the numbers of computed steps; () measures none, None ten from all steps over 1.5 to all over 14,
+        measured: the numbers of computed steps; () measures none, None a dozen from all steps over 1.5 to all over 25,
             which takes about seven times as long as the same prompts uncached.
         batch: how many prompts measure, together.
         call: further arguments of the pipeline (height, width, guidance_scale, ...), as they will be used.
@@ -83,8 +83,9 @@ def calibrate(
     counts = default_counts(num_inference_steps) if measured is None else measured
     if outputs is None or not counts or len(conditions.denoisers) > 1:
         return fitted
-    schedules = measure(pipe, prompts[:batch], outputs, counts, seed=seed, num_inference_steps=num_inference_steps,
-                        **call)  # fmt: skip
+    seeds = [seed + number for number in range(len(prompts))]
+    schedules = measure(pipe, prompts[:batch], outputs, counts, seeds=seeds[:batch],
+                        num_inference_steps=num_inference_steps, **call)  # fmt: skip
     return replace(fitted, measured={name: schedules for name in conditions.denoisers})
 
 

@@ -33,7 +33,7 @@ from teacache.recording import Sketch
 from teacache.scheduler_steps import changed
 from teacache.scheduling import Schedule
 
-RATIOS = (1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.0, 9.0, 14.0)
+RATIOS = (1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.0, 9.0, 14.0, 17.0, 25.0)
 """Of all steps to the computed ones, where nobody says which schedules to measure."""
 
 _RIDGE = 1e-6  # of the terms' mean square: how much weights are drawn to passing on the last output as it is
@@ -43,19 +43,19 @@ def default_counts(steps: int) -> list[int]:
     return sorted({max(2, round(steps / ratio)) for ratio in RATIOS if steps > 2})
 
 
-def measure(pipe: Any, prompts: Sequence[str], outputs: Outputs, counts: Sequence[int], *, seed: int,
-            **call: Any) -> tuple[Schedule, ...]:  # fmt: skip
+def measure(pipe: Any, prompts: Sequence[str], outputs: Outputs, counts: Sequence[int], *,
+            seeds: Sequence[int], **call: Any) -> tuple[Schedule, ...]:  # fmt: skip
     """One schedule for each number of computed steps, with weights; none where the run is not the scheduler's whole.
 
     Args:
         outputs: what uncached runs told; `counts` of their steps are chosen from them.
-        seed: prompt number i runs with seed + i.
+        seeds: of the prompts.
         call: the pipeline's other arguments.
     """
     truth = _Truth()
 
     def run() -> None:
-        generators = [torch.Generator("cpu").manual_seed(seed + number) for number in range(len(prompts))]
+        generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
         pipe(list(prompts), generator=generators, output_type="latent", **call)
 
     with changed(pipe.scheduler, truth.hear):

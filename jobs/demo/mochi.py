@@ -93,7 +93,7 @@ def recipe() -> Recipe:
         build_vae=build_vae,
         vae_steps=5000,
         vae_batch=4,
-        decoder_steps=8000,
+        decoder_steps=13000,
         normalize=normalize,
         build=build,
         assemble=assemble,

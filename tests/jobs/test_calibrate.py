@@ -47,6 +47,12 @@ def test_a_job_is_calibrated_as_the_pipeline_alone_would_be(
     assert [each.steps for each in done.calibration.schedules["transformer"]] == [
         each.steps for each in alone.schedules["transformer"]
     ]
+    for measured, by_itself in zip(
+        done.calibration.measured["transformer"], alone.measured["transformer"], strict=True
+    ):
+        assert measured.steps == by_itself.steps
+        assert measured.error == pytest.approx(by_itself.error, rel=1e-3)
+    assert done.calibration.schedule(3).weights
     config = teacache.ScheduleConfig(computed=3, calibration=str(tmp_path / "out/calibration/flux.json"))
     teacache.enable(load("flux"), config)
 

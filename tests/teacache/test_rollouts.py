@@ -70,4 +70,5 @@ def test_a_computed_step_with_nothing_skipped_before_it_is_passed_on_as_it_is() 
 
 def test_schedules_are_measured_from_two_thirds_of_the_steps_down() -> None:
     assert default_counts(28) == [2, 3, 4, 5, 6, 7, 9, 11, 14, 19]
+    assert default_counts(50)[:4] == [2, 3, 4, 6]
     assert default_counts(2) == []

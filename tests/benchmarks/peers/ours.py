@@ -10,7 +10,7 @@ from tests.benchmarks.peers.setting import Setting
 
 THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.45)
 TOLERANCES = (0.02, 0.05, 0.1, 0.3, 1.0)
-RATIOS = (1.5, 2, 3, 4, 5, 6, 7, 9, 14)
+RATIOS = (1.5, 2, 3, 4, 5, 6, 7, 9, 14, 17, 25)
 """Of all steps to the computed ones."""
 
 
