@@ -73,6 +73,9 @@ class NoResidual:
         assert self._like is not None
         return torch.zeros((), dtype=self._like.dtype, device=self._like.device)
 
+    def error(self, step: int, residual: Tensor, rows: Selection) -> Tensor:
+        return -residual
+
 
 def replaced(output: Any, change: Callable[[Tensor], Tensor]) -> Any:
     """A denoiser's answer with its tensor changed: the tensor itself, the first of a tuple, or a field `sample`.
