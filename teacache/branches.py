@@ -109,11 +109,11 @@ class Branch:
             return
         assert self._place is not None
         assert self._ties is not None
-        before, step = rows.take(stack.hidden_states.detach()), self._place.step
-        residual = (rows.take(output.detach()) - before).to(before.dtype)  # under autocast blocks give another type
+        before, after, step = rows.take(stack.hidden_states), rows.take(output).detach(), self._place.step
+        residual = (after - before).detach().to(before.dtype)  # under autocast blocks give another type
         mask = None if stack.mask is None else rows.take(stack.mask)
         self._policy.observe(
-            Computed(step, self._ties, rows, before, residual, lambda: self._predictor.predict(step, rows), mask)
+            Computed(step, self._ties, rows, after, residual, lambda: self._predictor.error(step, residual, rows), mask)
         )
         self._predictor.keep(step, residual, rows)
 

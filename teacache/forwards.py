@@ -12,10 +12,12 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch._C._dynamo.eval_frame import get_eval_frame_callback
 from torch._dynamo.decorators import skip
 
 from teacache.models import Arguments, Blocks, Model
 from teacache.session import Call, Session
+from teacache.sharing import Shared
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -84,6 +86,7 @@ class BlockForward(Replacement):
         self._names = parameter_names(block)
         self.enter: Callable[[Call, nn.Module, Arguments], None] | None = None
         self.exits = False
+        self.shared: Shared | None = None
 
     @_between
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -92,7 +95,12 @@ class BlockForward(Replacement):
         if call is None or (call.rows.all and self.enter is None and not self.exits):
             return self.original(*args, **kwargs)
         due = self._before(call, args, kwargs)
-        output = _some_graph(_NOTHING) if due is None else self.original(*due[0], **due[1])
+        if due is None:
+            output = _some_graph(_NOTHING)
+        elif self.shared is not None and get_eval_frame_callback() is None and self.shared.answers:  # not compiled
+            output = self.shared.during(self.original, *due[0], **due[1])
+        else:
+            output = self.original(*due[0], **due[1])
         return self._after(call, args, kwargs, output)
 
     @uncompiled
@@ -114,6 +122,8 @@ class BlockForward(Replacement):
     @uncompiled
     def _after(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         """What the block returns: its output, and in rows that were not computed what it took in."""
+        if self.shared is not None:
+            self.shared.forget()
         if call.rows.all:
             if self.exits:
                 self._leave(call, output if len(self._returns) > 1 else (output,))

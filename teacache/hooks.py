@@ -27,6 +27,7 @@ from teacache.kinds import kind_of, tensors_in
 from teacache.models import Arguments, Indicator, Model
 from teacache.scheduler_steps import FollowedScheduler
 from teacache.session import Call, Session
+from teacache.sharing import Shared
 
 
 def attach(transformer: nn.Module, model: Model | None, session: Session, *, indicator: str = "",
@@ -83,7 +84,7 @@ def _attach_to_stack(transformer: nn.Module, model: Model, attachment: Attachmen
     stack = [BlockForward(unwrap_module(block), session, model, blocks) for blocks, found in lists for block in found]
     idle = [module for name in model.idle for module in getattr(transformer, name) or ()]
     attachment.replaced += [*stack, *(IdleForward(unwrap_module(module), session) for module in idle)]
-    evaluate = _evaluator(transformer, attachment, model.indicators.get(indicator, Indicator()))
+    evaluate = _evaluator(transformer, attachment, model.indicators.get(indicator, Indicator()), stack[0])
 
     def enter(call: Call, block: nn.Module, arguments: Arguments) -> None:
         hidden_states = arguments[model.hidden_states]
@@ -112,16 +113,20 @@ def _has(transformer: nn.Module, name: str) -> bool:
     return True
 
 
-def _evaluator(transformer: nn.Module, attachment: Attachment,
-               indicator: Indicator) -> Callable[[nn.Module, Arguments], Tensor]:  # fmt: skip
+def _evaluator(transformer: nn.Module, attachment: Attachment, indicator: Indicator,
+               first: BlockForward) -> Callable[[nn.Module, Arguments], Tensor]:  # fmt: skip
     """Evaluates an indicator when the first block is about to run."""
     if not indicator.module:
         of_block = indicator.of_block
+        first.shared = shared = Shared(first.module.get_submodule(indicator.shares)) if indicator.shares else None
 
         def evaluate(block: nn.Module, arguments: Arguments) -> Tensor:
             assert of_block is not None
             with torch.no_grad():
-                return of_block(block, arguments)
+                if shared is None:
+                    return of_block(block, arguments)
+                shared.forget()
+                return shared.during(of_block, block, arguments)  # type: ignore[no-any-return]
 
         return evaluate
     module, seen = transformer.get_submodule(indicator.module), {}

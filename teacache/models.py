@@ -43,6 +43,8 @@ class Indicator:
     """From the first block and its arguments; (rows, ...)."""
     module: str = ""
     """The submodule whose output it is, where the first block does not see it."""
+    shares: str = ""
+    """The submodule of the first block that `of_block` calls just as the block itself is going to: evaluated once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

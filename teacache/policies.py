@@ -10,6 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from teacache.changes import Changes
 from teacache.configs import AdaptiveConfig, ScheduleConfig, TeaCacheConfig
 from teacache.recipe import Recipe
 from teacache.rows import Selection, Ties, row_norms
@@ -27,7 +28,8 @@ class Moment:
     last: bool
     """Whether this is known to be the run's last step."""
     indicator: Callable[[], Tensor]
-    """Evaluates the model's indicator, (rows, ...); only a policy that needs it pays for it."""
+    """Evaluates the model's indicator, (rows, ...), which the model may write into later; only a policy that needs it
+    pays for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +39,11 @@ class Computed:
     step: int
     ties: Ties
     rows: Selection
-    stack_input: Tensor
+    output: Tensor
+    """The stack's, in these rows."""
     residual: Tensor
-    predict: Callable[[], Tensor]
-    """The residual that would have stood in."""
+    error: Callable[[], Tensor]
+    """How far off the residual is that would have stood in, as a tensor of its own. To be asked once."""
     mask: Tensor | None
     """(rows, tokens), True for tokens that count; None where all do."""
 
@@ -103,20 +106,22 @@ class TeaCache:
         self._coefficients = recipe.coefficients
         self._range = recipe.fitted_range or (0.0, math.inf)
         self._first, self._last = recipe.first_steps(total), recipe.last
-        self._previous: Tensor | None = None
+        self._changes = Changes(strict=config.strict)
         self._accumulated: list[float] = []
         self._skips: list[int] = []
         self._seen = 0
 
     def decide(self, moment: Moment) -> Decision:
-        indicator, size = moment.indicator(), moment.ties.size
+        indicator, size = moment.indicator().detach(), moment.ties.size
+        if self._config.granularity == "batch":
+            indicator = indicator.unsqueeze(0)
         forced = self._seen < self._first or not moment.can_skip or (moment.last and self._last)
         self._seen += 1
-        previous, self._previous = self._previous, indicator
-        if forced or previous is None:
+        if forced or not self._changes.comparable(indicator):
+            self._changes.remember(indicator)
             self._accumulated, self._skips = [0.0] * size, [0] * size
             return Decision.uniform(True, size)
-        distances = moment.ties.ratios(self._changes(indicator, previous), range(size))
+        distances = moment.ties.ratios(self._changes.measure(indicator), range(size))
         compute = tuple(self._crosses(row, distance) for row, distance in enumerate(distances))
         for row, computes in enumerate(compute):
             self._skips[row] = 0 if computes else self._skips[row] + 1
@@ -125,15 +130,6 @@ class TeaCache:
 
     def observe(self, computed: Computed) -> None:
         pass
-
-    def _changes(self, indicator: Tensor, previous: Tensor) -> Tensor:
-        """eq. 4 of the paper, with the earlier step below the line: shape (2, rows)."""
-        if self._config.granularity == "batch":
-            indicator, previous = indicator.unsqueeze(0), previous.unsqueeze(0)
-        if not self._config.strict:
-            return row_norms(indicator - previous, previous)
-        change, reference = row_norms(indicator - previous, previous, strict=True)
-        return torch.stack([change / reference, torch.ones_like(change)])  # divided in the model's precision, too
 
     def _crosses(self, row: int, distance: float) -> bool:
         self._accumulated[row] += self._rescaled(distance)
@@ -182,10 +178,7 @@ class Adaptive:
         for row in rows:
             self._due[row] = step + 1
         if all(len(self._computed[row]) >= 2 for row in rows):
-            norms = row_norms(
-                computed.predict() - computed.residual, computed.stack_input + computed.residual, mask=computed.mask
-            )
-            for row, error in zip(rows, computed.ties.ratios(norms, rows), strict=True):
+            for row, error in zip(rows, computed.ties.ratios(_errors(computed), rows), strict=True):
                 older, newer = self._computed[row]
                 self._due[row] = self._next(step, newer, error / ((step - older) * (step - newer)))
         for row in rows:
@@ -217,6 +210,16 @@ class Schedule:
 
     def observe(self, computed: Computed) -> None:
         pass
+
+
+def _errors(computed: Computed) -> Tensor:
+    """Row by row the error of what would have stood in, and the output that it is relative to: shape (2, rows)."""
+    error, output, mask = computed.error(), computed.output, computed.mask
+    if mask is not None:
+        counts = mask.reshape(*mask.shape, *[1] * (output.ndim - mask.ndim))
+        error, output = error * counts, output * counts
+    norms = row_norms(error, spare=error)
+    return torch.stack([norms, row_norms(output, spare=error if output.dtype == error.dtype else None)])
 
 
 def polynomial(coefficients: tuple[float, ...], x: float) -> float:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -22,6 +23,10 @@ class Predictor(Protocol):
 
     def predict(self, step: int, rows: Selection) -> Tensor:
         """What is to be added to the input at `step`, for some rows."""
+        ...
+
+    def error(self, step: int, residual: Tensor, rows: Selection) -> Tensor:
+        """What `predict` would have given too much, for rows whose residual is known now, just before it is kept."""
         ...
 
 
@@ -75,10 +80,18 @@ class Extrapolation:
         if not any(reaches):
             return newest
         older = self._ready(rows.take(self._residuals[1]))
-        if len(set(reaches)) == 1:
-            return torch.lerp(older, newest, 1.0 + reaches[0])
-        weights = torch.tensor(reaches, device=newest.device, dtype=newest.dtype) + 1.0
-        return torch.lerp(older, newest, weights.reshape(-1, *[1] * (newest.ndim - 1)))
+        return torch.lerp(older, newest, _weight(reaches, newest))
+
+    def error(self, step: int, residual: Tensor, rows: Selection) -> Tensor:
+        """What `predict` would have given too much, for rows whose residual is known now, just before it is kept.
+
+        Made in the memory of the older residuals of a line: what is kept takes their place.
+        """
+        reaches = [self._reach(step, row) for row in rows.rows]
+        if not all(reaches):
+            return self.predict(step, rows) - residual
+        newest, older = (self._ready(rows.take(level)) for level in self._residuals)
+        return older.lerp_(newest, _weight(reaches, newest)).sub_(residual)
 
     def _reach(self, step: int, row: int) -> float:
         """How far beyond the last two residuals of a row a step lies, in units of their distance."""
@@ -89,3 +102,11 @@ class Extrapolation:
     def _ready(self, residual: Tensor) -> Tensor:
         assert self._like is not None
         return residual.to(device=self._like.device, dtype=self._like.dtype)
+
+
+def _weight(reaches: Sequence[float], newest: Tensor) -> Any:
+    """Of the newer of a line's two residuals: a number, or one for each row."""
+    if len(set(reaches)) == 1:
+        return 1.0 + reaches[0]
+    weights = torch.tensor(reaches, device=newest.device, dtype=newest.dtype) + 1.0
+    return weights.reshape(-1, *[1] * (newest.ndim - 1))

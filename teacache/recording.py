@@ -127,12 +127,12 @@ class Recorder:
     def decide(self, moment: Moment) -> Decision:
         if not self._norms:
             self.first_step = moment.step
-        self._indicator = moment.indicator()
+        self._indicator = moment.indicator().clone()  # the model may write into its own, here and below
         return Decision.uniform(True, moment.ties.size)
 
     def observe(self, computed: Computed) -> None:
         assert self._indicator is not None
-        output = computed.stack_input + computed.residual
+        output = computed.output.clone()
         now = (self._indicator, output, computed.residual)
         if self._before:
             self.changes.append([_relative_l1(*pair) for pair in zip(now, self._before, strict=True)])
@@ -160,5 +160,5 @@ class Recorder:
 
 def _relative_l1(current: Tensor, previous: Tensor) -> float:
     """mean|current - previous| / mean|previous|: eq. 4 of the paper, with the earlier step below the line."""
-    above, below = row_norms((current - previous).unsqueeze(0), previous.unsqueeze(0)).flatten().tolist()
-    return float(above / below)
+    above, below = (row_norms(tensor.unsqueeze(0)).item() for tensor in (current - previous, previous))
+    return above / below

@@ -112,31 +112,29 @@ class Ties:
             above, below = values[:half], values[half : 2 * half]
         if len(above) == 1:  # the quantity is one for the whole batch
             return [_quotient(above[0], below[0])] * len(rows)
-        return [self._ratio(row, rows, above, below) for row in rows]
-
-    def _ratio(self, row: int, rows: Collection[int], above: Sequence[float], below: Sequence[float]) -> float:
         samples = 1 if self._all else self._samples
-        tied = [place for place, other in enumerate(rows) if other % samples == row % samples]
-        return _quotient(sum(above[place] for place in tied), sum(below[place] for place in tied))
+        uppers, lowers = [0.0] * samples, [0.0] * samples
+        for row, upper, lower in zip(rows, above, below, strict=True):
+            uppers[row % samples] += upper
+            lowers[row % samples] += lower
+        return [_quotient(uppers[row % samples], lowers[row % samples]) for row in rows]
 
     def _resolve(self, repeats: Sequence[float]) -> None:
         self._pending, candidates, self._candidates = None, self._candidates, []
         self._samples = next((count for count, same in zip(candidates, repeats, strict=True) if same), self._samples)
 
 
-def row_norms(*tensors: Tensor, mask: Tensor | None = None, strict: bool = False) -> Tensor:
-    """Of each tensor the sum of the absolute values in each row: shape (tensors, rows), in float32 or better.
+def row_norms(tensor: Tensor, *, spare: Tensor | None = None) -> Tensor:
+    """The sum of the absolute values in each row, in float32 or better.
 
     Args:
-        mask: (rows, tokens), True for tokens that count.
-        strict: the mean instead, in the tensors' own precision, as the published code has it.
+        spare: a tensor like this one, or itself, that may be written over.
     """
-    if strict:
-        return torch.stack([tensor.abs().flatten(1).mean(1) for tensor in tensors])
-    dtype = torch.promote_types(tensors[0].dtype, torch.float32)
-    if mask is not None:
-        tensors = tuple(tensor * mask.reshape(*mask.shape, *[1] * (tensor.ndim - mask.ndim)) for tensor in tensors)
-    return torch.stack([torch.linalg.vector_norm(tensor.flatten(1), ord=1, dim=1, dtype=dtype) for tensor in tensors])
+    dtype = torch.promote_types(tensor.dtype, torch.float32)
+    if tensor.device.type == "cpu":  # where torch's norm takes longer than two passes, which are vector code
+        return torch.abs(tensor, out=spare).flatten(1).sum(1, dtype=dtype)
+    norms: Tensor = torch.linalg.vector_norm(tensor.flatten(1), ord=1, dim=1, dtype=dtype)
+    return norms
 
 
 def _quotient(above: float, below: float) -> float:

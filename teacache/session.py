@@ -58,8 +58,8 @@ class Call:
         if stack is None:
             return output
         self.branch.keep(stack, output, self.rows)
-        rest = self.rows.rest
-        if rest.rows:
+        if not self.rows.all:
+            rest = self.rows.rest
             output = rest.put(output, self.branch.stand_in(stack, rest))
         self.branch.block_time.stop()
         return output

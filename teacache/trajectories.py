@@ -8,6 +8,7 @@ is the pipeline's `cache_context` where it enters one, otherwise the ordinal of 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -204,4 +205,8 @@ def _index(scheduler: Any, timestep: Callable[[], Any]) -> int | None:
 
 def _value(timestep: Any) -> float:
     """One number for a timestep: the mean, as some models have one per token, zero where a picture is given."""
-    return float(timestep.double().mean().item()) if isinstance(timestep, torch.Tensor) else float(timestep)
+    if not isinstance(timestep, Tensor):
+        return float(timestep)
+    if timestep.ndim == 1:  # one per row, few: on the host a mean of them is cheaper than a kernel
+        return math.fsum(timestep.tolist()) / len(timestep)
+    return float(timestep.mean(dtype=torch.float64).item())

@@ -12,7 +12,7 @@ MODELS = (
             Blocks(name="joint_transformer_blocks", returns=("encoder_hidden_states", "hidden_states")),
             Blocks(name="single_transformer_blocks", returns=("hidden_states",)),
         ),
-        indicators={"modulated_input": Indicator(of_block=norm1_emb)},
+        indicators={"modulated_input": Indicator(of_block=norm1_emb, shares="norm1")},
         tokens="last",
         guidance="batch",
         pipelines=("AuraFlowPipeline",),

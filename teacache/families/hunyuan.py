@@ -37,14 +37,14 @@ MODELS = (
     Model(
         transformer="HunyuanVideo15Transformer3DModel",
         stack=(_DOUBLE,),
-        indicators={"modulated_input": Indicator(of_block=norm1_emb)},
+        indicators={"modulated_input": Indicator(of_block=norm1_emb, shares="norm1")},
         shared=_SHARED,
         pipelines=("HunyuanVideo15Pipeline",),
     ),
     Model(
         transformer="HunyuanImageTransformer2DModel",
         stack=(_DOUBLE, _SINGLE),
-        indicators={"modulated_input": Indicator(of_block=norm1_emb)},
+        indicators={"modulated_input": Indicator(of_block=norm1_emb, shares="norm1")},
         pipelines=("HunyuanImagePipeline",),
     ),
 )

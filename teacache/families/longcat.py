@@ -14,7 +14,7 @@ MODELS = (
             Blocks(name="transformer_blocks", returns=_DOUBLE),
             Blocks(name="single_transformer_blocks", returns=_DOUBLE),
         ),
-        indicators={"modulated_input": Indicator(of_block=norm1_emb)},
+        indicators={"modulated_input": Indicator(of_block=norm1_emb, shares="norm1")},
         pipelines=("LongCatImagePipeline",),
     ),
 )

@@ -9,7 +9,10 @@ MODELS = (
     Model(
         transformer="Lumina2Transformer2DModel",
         stack=(Blocks(name="layers", returns=("hidden_states",)),),
-        indicators={"modulated_input": Indicator(of_block=norm1), "temb": Indicator(of_block=temb)},
+        indicators={
+            "modulated_input": Indicator(of_block=norm1, shares="norm1"),
+            "temb": Indicator(of_block=temb),
+        },
         mask="attention_mask",
         shared=(),
         pipelines=("Lumina2Pipeline",),

@@ -9,7 +9,7 @@ MODELS = (
     Model(
         transformer="LuminaNextDiT2DModel",
         stack=(Blocks(name="layers", returns=("hidden_states",)),),
-        indicators={"modulated_input": Indicator(of_block=norm1)},
+        indicators={"modulated_input": Indicator(of_block=norm1, shares="norm1")},
         guidance="batch",
         pipelines=("LuminaPipeline",),
     ),

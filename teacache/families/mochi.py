@@ -9,7 +9,7 @@ MODELS = (
     Model(
         transformer="MochiTransformer3DModel",
         stack=(Blocks(name="transformer_blocks", returns=("hidden_states", "encoder_hidden_states")),),
-        indicators={"modulated_input": Indicator(of_block=norm1)},
+        indicators={"modulated_input": Indicator(of_block=norm1, shares="norm1")},
         published_exit="proj_out",
         guidance="batch",
         pipelines=("MochiPipeline",),

@@ -9,7 +9,7 @@ MODELS = (
     Model(
         transformer="SD3Transformer2DModel",
         stack=(Blocks(name="transformer_blocks", returns=("encoder_hidden_states", "hidden_states")),),
-        indicators={"modulated_input": Indicator(of_block=norm1_emb)},
+        indicators={"modulated_input": Indicator(of_block=norm1_emb, shares="norm1")},
         guidance="batch",
         pipelines=("StableDiffusion3Pipeline",),
     ),

@@ -133,9 +133,9 @@ def adaptive_decisions(residuals: Sequence[float], tolerance: float, weights: Se
         if not decisions[-1]:
             continue
         residual = torch.tensor([[value]], dtype=torch.float64)
-        stack_input = torch.full_like(residual, 10.0)
+        output = residual + 10.0
         policy.observe(
-            Computed(step, ties, rows, stack_input, residual, partial(predictor.predict, step, rows), mask=None)
+            Computed(step, ties, rows, output, residual, partial(predictor.error, step, residual, rows), mask=None)
         )
         predictor.keep(step, residual, rows)
     return decisions

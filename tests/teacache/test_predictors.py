@@ -109,3 +109,18 @@ def test_a_run_with_given_decisions_is_that_extrapolation(pipe: FluxPipeline, or
             slope = (residuals[nodes[1]] - residuals[nodes[0]]) / (nodes[1] - nodes[0])
             expected = residuals[nodes[1]] + slope * (step - nodes[1])
         torch.testing.assert_close(residuals[step], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("selection", [ALL, rows(0, 2)])
+def test_the_error_is_that_of_the_line_and_what_is_kept_next_is_not_touched_by_it(selection: Selection) -> None:
+    # Row 0 goes up by 2 a step, row 1 by 1, row 2 by -1; at step 4 that makes 18, 14 and 1.
+    predictor = Extrapolation(1)
+    keep(predictor, 0, [10.0, 10.0, 5.0])
+    keep(predictor, 2, [14.0, 12.0, 3.0])
+    residual = selection.take(torch.tensor([20.0, 14.0, 0.0])[:, None])
+    error = predictor.error(4, residual, selection)
+    assert error.flatten().tolist() == selection.take(torch.tensor([-2.0, 0.0, 1.0])).tolist()
+    predictor.keep(4, residual, selection)
+    error.fill_(99.0)
+    # The lines through steps 2 and 4, at step 6: 26, 16 and -3.
+    assert numbers(predictor, 6, selection) == selection.take(torch.tensor([26.0, 16.0, -3.0])).tolist()

@@ -119,7 +119,7 @@ def test_a_transformer_alone_reads_its_timestep_back_as_well() -> None:
     pipe = flux.make_pipeline()
     with teacache.enabled(pipe.transformer, teacache.ScheduleConfig(steps=(0, 1, 4, 8, 11))), Readbacks() as readbacks:
         flux.generate(pipe)
-    assert readbacks.counts == {"item": 12}
+    assert readbacks.counts == {"tolist": 12}
 
 
 def test_guidance_in_one_batch_is_seen_without_a_read_of_its_own() -> None:
