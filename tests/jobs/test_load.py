@@ -48,7 +48,7 @@ def test_without_a_file_model_names_a_packaged_demo(model: str) -> None:
 
 
 def test_an_unknown_demo_is_refused() -> None:
-    with pytest.raises(Refused, match=r"--model sora: without a job file .*: cogvideox, flux, lumina2$"):
+    with pytest.raises(Refused, match=r"--model sora: without a job file .*: cogvideox, flux, lumina2, mochi$"):
         load_job(["--model", "sora"])
 
 

@@ -9,6 +9,7 @@ import pytest
 from diffusers import (
     AutoencoderKL,
     AutoencoderKLCogVideoX,
+    AutoencoderKLMochi,
     CogVideoXDDIMScheduler,
     CogVideoXPipeline,
     CogVideoXTransformer3DModel,
@@ -16,8 +17,10 @@ from diffusers import (
     FluxTransformer2DModel,
     Lumina2Pipeline,
     Lumina2Transformer2DModel,
+    MochiPipeline,
+    MochiTransformer3DModel,
 )
-from transformers import CLIPTextModel, CLIPTokenizer, Gemma2Model, GemmaTokenizer, T5EncoderModel
+from transformers import CLIPTextModel, CLIPTokenizer, Gemma2Model, GemmaTokenizer, T5EncoderModel, T5Tokenizer
 
 import teacache
 from jobs.demo.checker import score
@@ -32,6 +35,8 @@ SHIPPED = {
                                   "text_encoder": Gemma2Model, "tokenizer": GemmaTokenizer}),
     "cogvideox": (CogVideoXPipeline, {"transformer": CogVideoXTransformer3DModel, "vae": AutoencoderKLCogVideoX,
                                       "text_encoder": T5EncoderModel, "scheduler": CogVideoXDDIMScheduler}),
+    "mochi": (MochiPipeline, {"transformer": MochiTransformer3DModel, "vae": AutoencoderKLMochi,
+                              "text_encoder": T5EncoderModel, "tokenizer": T5Tokenizer}),
 }  # fmt: skip
 
 pytestmark = pytest.mark.filterwarnings("ignore:In CPU autocast:UserWarning")  # MochiRoPE asks for float32
