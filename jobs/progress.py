@@ -45,7 +45,7 @@ class Tally:
 
     def add(self, written: Written, seconds: float) -> Tally:
         rows = written.done + written.failed
-        first = self.rows == self.salvaged and not written.salvaged
+        first = self.rows == self.salvaged
         return Tally(
             done=self.done + written.done,
             failed=self.failed + written.failed,

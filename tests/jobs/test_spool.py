@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from jobs.spool import Spool, drop
+from jobs.spool import Spool, _mine, drop
 
 MADE = pa.table({"id": ["a", "b"], "pixels": [b"1", b"2"]})
 
@@ -54,6 +54,14 @@ def test_two_that_look_get_different_batches() -> None:
     drop(first)
     drop(second)
     assert not [*one, *other]
+
+
+def test_who_comes_too_late_for_the_lock_gets_nothing() -> None:
+    kept = Spool(key="job").keep(MADE)
+    assert kept is not None
+    with kept.open("rb") as file:
+        drop(kept)
+        assert not _mine(file)
 
 
 def test_a_disk_that_takes_nothing_is_no_reason_to_fail(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
