@@ -119,16 +119,16 @@ class Actor:
 
     def _load(self) -> Generate | None:
         """At the first batch: of a constructor that kills its process Ray would make one try after the other."""
-        from jobs.generate import Generate
-
+        given = self._setup
+        arguments = (given.model, given.generation, given.actors, given.audit_fraction, given.run)
         try:
-            return Generate(
-                self._setup.model,
-                self._setup.generation,
-                self._setup.actors,
-                self._setup.audit_fraction,
-                self._setup.run,
-            )
+            if given.model.context_parallel > 1:
+                from jobs.ranks import Ranks
+
+                return Ranks(*arguments)
+            from jobs.generate import Generate
+
+            return Generate(*arguments)
         except JobFailed as error:
             self._broken = str(error)
             return None

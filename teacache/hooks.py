@@ -23,6 +23,7 @@ from teacache.attachment import Attachment, TorchHook, attachment_of, check_no_o
 from teacache.branches import StackInput
 from teacache.forwards import BlockForward, IdleForward, parameter_names
 from teacache.models import Arguments, Indicator, Model
+from teacache.ranks import ranks_of
 from teacache.session import Call, Session
 
 
@@ -49,7 +50,7 @@ def attach(transformer: nn.Module, model: Model | None, session: Session, *, ind
         inputs["latents"] = latents if model and model.guidance == "batch" else None
         device = next(_tensors((*args, *kwargs.values()))).device
         rows = 1 if latents is None else len(latents)
-        if session.begin(lambda: arguments[timestep], context.name, device, rows):
+        if session.begin(lambda: arguments[timestep], context.name, device, rows, ranks_of(transformer)):
             check_no_other_cache(transformer)
 
     def end(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:

@@ -99,8 +99,13 @@ class Session:
         self.call: Call | None = None
         """The call to the denoiser's forward that is going on now."""
 
-    def begin(self, timestep: Callable[[], Any], context: str | None, device: torch.device, rows: int) -> bool:
-        """A call to the denoiser's forward starts, with so many rows in its batch. Returns whether it starts a run."""
+    def begin(self, timestep: Callable[[], Any], context: str | None, device: torch.device, rows: int,
+              ranks: Any = None) -> bool:  # fmt: skip
+        """A call to the denoiser's forward starts, with so many rows in its batch. Returns whether it starts a run.
+
+        Args:
+            ranks: the process group among which tokens are split, if they are.
+        """
         if self.call is not None:  # the last one never came to its end
             self.discard()
         run = self._place(timestep, context)
@@ -108,7 +113,7 @@ class Session:
         name = run.name_branch(context)
         run.called.append(name if context is None else context)
         if name not in run.branches:
-            run.branches[name] = Branch(name, run.method, run.place.total, device, rows)
+            run.branches[name] = Branch(name, run.method, run.place.total, device, rows, ranks)
         self.call = Call(run.branches[name], run.place)
         self.call.branch.forward_time.start()
         return run.num_steps == 1 and len(run.called) == 1
