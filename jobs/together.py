@@ -29,7 +29,8 @@ def split(pipeline: Any) -> None:
     """Have each process compute a part of every sample's tokens, of which it may be one more or less than others."""
     if dist.is_initialized():
         parts = ContextParallelConfig(ulysses_degree=dist.get_world_size(), ulysses_anything=True)
-        for denoiser in denoisers_of(pipeline):
+        denoisers: list[Any] = list(denoisers_of(pipeline))
+        for denoiser in denoisers:
             denoiser.enable_parallelism(config=parts)
 
 
