@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -23,6 +24,7 @@ from jobs.finish import nothing
 from jobs.lease import Glance
 from jobs.paths import Output
 from jobs.rows import Made, Sample, Written, table, values
+from jobs.spool import Spool, drop
 from jobs.storage_options import StorageOptions
 
 _TO_HAND_OVER = 1.0
@@ -49,6 +51,7 @@ class Setup:
     lease: str
     """Whose turn it is to write."""
     run: str
+    spool: Spool
     last_try: bool
     """Whether these are rows on their own whose actor died before: what hangs now has failed."""
 
@@ -56,8 +59,9 @@ class Setup:
 class Actor:
     """Made by Ray, called with one batch after the other, by two threads at a time.
 
-    One thread of its own generates; who called encodes and uploads then, while the next batch is generated. A third
-    one can't begin before the first is durable, so at most two are lost with the process.
+    One thread of its own generates and leaves the batch on the node's disk; who called encodes and uploads it then,
+    while the next one is generated. So what is lost with the process is the one batch in generation. A third one can't
+    begin before the first is written: there is room for two.
 
     On SIGTERM, which a spot node gets before it goes, it finishes and writes what is begun. A batch that takes longer
     than the limit ends the process, and Ray replaces it.
@@ -66,6 +70,7 @@ class Actor:
     def __init__(self, setup: Setup, finish: Callable[[pa.Table], Written]) -> None:
         storage_options.use(setup.storage_options)
         self._setup, self._finish = setup, finish
+        setup.spool.sweep()
         self._glance = Glance(setup.output, setup.lease)
         self._generator = ThreadPoolExecutor(max_workers=1, thread_name_prefix="generate")
         self._begun: set[int] = set()
@@ -83,41 +88,47 @@ class Actor:
         if self._glance.over():
             return nothing()
         try:
-            made = self._generator.submit(self._made, samples, threading.get_ident()).result()
+            made, kept = self._generator.submit(self._made, samples, threading.get_ident()).result()
             if made is None:
                 return nothing(ended=self._broken)
             if self._glance.over() == "lost":
                 return nothing(ended="another run writes to the output now")
-            return self._finish(made)
+            written = self._finish(made)
+            drop(kept)
+            return written
         finally:
             self._begun.discard(threading.get_ident())
             if self._leaving and not self._begun:
                 threading.Timer(_TO_HAND_OVER, os._exit, (0,)).start()
 
-    def _made(self, samples: pa.Table, caller: int) -> pa.Table | None:
-        """In the thread that generates; None where there is nothing to generate with, or nothing to be begun."""
+    def _made(self, samples: pa.Table, caller: int) -> tuple[pa.Table | None, Path | None]:
+        """In the thread that generates: the batch, and where it is kept until it is written.
+
+        None where there is nothing to generate with, or nothing to be begun.
+        """
         if self._leaving:
             threading.Event().wait()  # This process ends soon, and another one gets the batch.
         self._begun.add(caller)
         if not self._broken:
             self._generate = self._generate or self._load()
         if self._generate is None or self._glance.seen:
-            return None
+            return None, None
         with self._limit(samples):
-            return self._generate(samples)
+            made = self._generate(samples)
+        return made, self._setup.spool.keep(made)
 
     def _load(self) -> Generate | None:
         """At the first batch: of a constructor that kills its process Ray would make one try after the other."""
-        from jobs.generate import Generate
-
+        given = self._setup
+        arguments = (given.model, given.generation, given.actors, given.audit_fraction, given.run)
         try:
-            return Generate(
-                self._setup.model,
-                self._setup.generation,
-                self._setup.actors,
-                self._setup.audit_fraction,
-                self._setup.run,
-            )
+            if given.model.context_parallel > 1:
+                from jobs.ranks import Ranks
+
+                return Ranks(*arguments)
+            from jobs.generate import Generate
+
+            return Generate(*arguments)
         except JobFailed as error:
             self._broken = str(error)
             return None

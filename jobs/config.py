@@ -73,13 +73,6 @@ class Cache(BaseModel):
         return json.dumps({"method": self.method, **settings}, sort_keys=True)
 
 
-_OF_SEVERAL_PROCESSES = ("context_parallel", "tensor_parallel", "parallel_config")
-"""What diffusers 0.42 can do with `enable_parallelism`, in one process per GPU that all run the same code.
-
-An actor is one process; and where each decides for itself which steps to skip, one would wait for the others for ever.
-"""
-
-
 class Lora(Section):
     """Weights that adapt a model, in safetensors."""
 
@@ -109,23 +102,17 @@ class Model(Section):
         description="keep weights off the GPU: by whole models, by layers, or by layers ahead of their use",
     )
     device_map: Literal["balanced"] | None = Field(default=None, description="balanced: over all GPUs of the actor")
+    context_parallel: int = Field(
+        default=1, gt=0, description="GPUs of the actor, and processes, among which each sample's tokens are split"
+    )
     actors: dict[str, Any] = Field(default_factory=dict, description="what differs from the job's actors")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _is_in_one_process(cls, fields: Any) -> Any:
-        for name in _OF_SEVERAL_PROCESSES:
-            if isinstance(fields, dict) and name in fields:
-                raise ValueError(
-                    f"{name} takes a process for each GPU, and an actor is one; device_map: balanced spreads a "
-                    "pipeline over the GPUs of its actor"
-                )
-        return fields
 
     @model_validator(mode="after")
     def _is_in_one_place(self) -> Model:
-        if self.offload and self.device_map:
-            raise ValueError("offload and device_map exclude each other; leave one out")
+        spread = "context_parallel" if self.context_parallel > 1 else ""
+        given = [name for name in (self.offload and "offload", self.device_map and "device_map", spread) if name]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} exclude each other; leave one out")
         return self
 
 

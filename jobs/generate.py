@@ -19,7 +19,7 @@ import ray
 import torch
 
 import teacache
-from jobs import loading, metrics
+from jobs import loading, metrics, together
 from jobs.audit import audited, uncached_first
 from jobs.config import Actors, Cache, Generation, Model
 from jobs.errors import Failure, JobFailed, attempt
@@ -97,7 +97,7 @@ class Generate:
         fits = self._fits.get(group[0].call, len(group))
         if len(group) > fits:
             return [row for part in _parts(group, fits) for row in self._rows(part)]
-        rows = attempt(lambda: self._made(group))
+        rows = together.agreed(attempt(lambda: self._made(group)))
         if not isinstance(rows, Failure):
             return rows
         self._cache.discard()

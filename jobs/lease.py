@@ -41,6 +41,8 @@ class Note:
     pid: int
     namespace: str
     """Where that pid means this process: boot of the machine and pid namespace; empty where that can't be told."""
+    spool: str = ""
+    """A name for what its actors made and did not live to write; whoever follows a killed driver takes it over."""
     beats: int = 0
     leaving: bool = False
     """Nothing new is to be begun."""
@@ -52,12 +54,24 @@ class Lease:
     def __init__(self, output: Output) -> None:
         self.owner = uuid.uuid4().hex
         self._url = output.lease
-        self._note = Note(owner=self.owner, host=platform.node(), pid=os.getpid(), namespace=_namespace())
+        self._note = Note(
+            owner=self.owner,
+            host=platform.node(),
+            pid=os.getpid(),
+            namespace=_namespace(),
+            spool=uuid.uuid4().hex,
+        )
         self._wake = threading.Event()
         self._ended = False
         self.leaving = False
         self.lost = False
         """Whether another run has taken over."""
+        self.follows_a_killed = False
+        """Whether the run before did not come to its end."""
+
+    @property
+    def spool(self) -> str:
+        return self._note.spool
 
     def leave(self) -> None:
         """Have the workers finish what they are at, and begin nothing new. Safe in a signal handler."""
@@ -71,6 +85,8 @@ class Lease:
                 f"output: another run (process {there.pid} on {there.host}) is writing there; "
                 "wait for its end, or give another --output"
             )
+        if there is not None and there.spool:
+            self._note, self.follows_a_killed = replace(self._note, spool=there.spool), True
         if there is not None or storage.read(self._url) is not None:
             storage.remove(self._url)
         self._write(exclusive=True)

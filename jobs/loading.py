@@ -9,6 +9,7 @@ import torch
 from diffusers import DiffusionPipeline
 
 import teacache
+from jobs import together
 from jobs.config import Actors, Model
 from jobs.errors import Refused
 from jobs.paths import packaged
@@ -20,6 +21,7 @@ def load(model: Model, device: str) -> tuple[Any, teacache.Cache]:
     # Before the weights leave the device: what moves them then runs where a block is computed, not where it is skipped.
     cache = teacache.enable(pipeline, model.cache.config)
     _offload(pipeline, model, device)
+    together.split(pipeline)
     return pipeline, cache
 
 
@@ -58,6 +60,11 @@ def check_devices(model: Model, actors: Actors) -> None:
         raise Refused(
             f"model {model.name}: device_map: {model.device_map} spreads a pipeline over the GPUs of its actor; "
             f"actors.num_gpus must be 2 or more, got {there:g}"
+        )
+    if model.context_parallel > 1 and there != model.context_parallel:
+        raise Refused(
+            f"model {model.name}: context_parallel: {model.context_parallel} takes as many GPUs of its actor; "
+            f"actors.num_gpus must be {model.context_parallel}, got {there:g}"
         )
 
 

@@ -29,6 +29,8 @@ GIVEN = frozenset({"prompt", "generator", "output_type", "height", "width", "num
 _OPTIONAL = frozenset({"negative_prompt", "guidance_scale", "num_frames"})
 # Tensors, pictures, callbacks, and second prompts, which would be the same for every row.
 _NOT_IN_YAML = re.compile(r"embeds|image|latents|callback|^return_dict$|^num_videos_per_prompt$|^(negative_)?prompt_\d")
+_SPLIT_AS_A_WHOLE = {"", "proj_out"}
+"""Where diffusers' plan splits and gathers tokens if all blocks see the same parts: FLUX and FLUX.2."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +122,11 @@ def check_cache(model: Model) -> None:
                 denoiser = kinds[name].from_config(configs[name])
             denoiser.register_to_config(_name_or_path=str(Path(place) / name))
             teacache.enable(denoiser, model.cache.config)
+        if model.context_parallel > 1 and set(getattr(kinds[name], "_cp_plan", None) or ()) != _SPLIT_AS_A_WHOLE:
+            raise Refused(
+                f"model {model.name}: context_parallel: diffusers splits no {kinds[name].__name__} among processes in "
+                "a way that was tried with caches; device_map: balanced spreads it over the GPUs of its actor"
+            )
 
 
 def _check_weights(model: Model) -> None:

@@ -30,10 +30,11 @@ from jobs.plan import Digests, fill, samples, wanted
 from jobs.prompts import Piece, Shard, portions, read_piece
 from jobs.rows import Sample, Written, table
 from jobs.runs import Tags
+from jobs.spool import Spool
 
 _DIED = "ActorDied: an actor died twice while making this row"
 _BEGUN_PER_ACTOR = 2
-"""One batch is generated while the one before is encoded and uploaded: no more than these can be lost with an actor."""
+"""One batch is generated while the one before is encoded and uploaded."""
 
 _BATCHES_PER_ACTOR = _BEGUN_PER_ACTOR + 1  # And one that waits: the actor is never without.
 _DEATHS = 16
@@ -71,6 +72,7 @@ class Task:
     lease: str
     """Whose turn it is to write to the output."""
     run: str
+    spool: Spool
 
     @property
     def tags(self) -> Tags:
@@ -101,6 +103,7 @@ class Task:
             lease=self.lease,
             last_try=how is Try.ALONE,
             run=self.run,
+            spool=self.spool,
         )
 
 

@@ -28,9 +28,10 @@ class Tally:
     seconds: float = 0.0
     """Until the last batch was written."""
     first_rows: int = 0
-    """Rows of the first batch."""
+    """Rows of the first batch, and those salvaged."""
     first_seconds: float = 0.0
     """Until the first batch left its actor: start-up and that batch."""
+    salvaged: int = 0
 
     @property
     def rows(self) -> int:
@@ -43,15 +44,17 @@ class Tally:
         return rows / seconds if rows and seconds > 0 else None
 
     def add(self, written: Written, seconds: float) -> Tally:
-        first = not self.rows
+        rows = written.done + written.failed
+        first = self.rows == self.salvaged
         return Tally(
             done=self.done + written.done,
             failed=self.failed + written.failed,
             steps=self.steps + written.steps,
             computed=self.computed + written.computed,
             seconds=seconds,
-            first_rows=written.done + written.failed if first else self.first_rows,
+            first_rows=self.first_rows + (rows if first or written.salvaged else 0),
             first_seconds=max(0.0, seconds - written.delay) if first else self.first_seconds,
+            salvaged=self.salvaged + (rows if written.salvaged else 0),
         )
 
     def note(self, total: int) -> str:

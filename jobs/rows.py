@@ -20,6 +20,7 @@ _ARROW = {
     float: pa.float64(),
     bytes: pa.large_binary(),
     tuple[str, ...]: pa.list_(pa.string()),
+    bool: pa.bool_(),
     datetime: pa.timestamp("us", tz="UTC"),
 }
 
@@ -145,6 +146,8 @@ class Written:
     """Why the batch itself could not be written to the manifest, so that its rows are still to be done."""
     ended: str = ""
     """Why the job must end, if it must."""
+    salvaged: bool = False
+    """Whether it was made before its actor or run was killed, and only written now."""
 
 
 def schema(kind: type) -> pa.Schema:

@@ -25,6 +25,7 @@ from jobs.progress import Tally, follow
 from jobs.recount import earlier_runs
 from jobs.report.single import write_report
 from jobs.runs import current_run
+from jobs.salvage import Wanted, spool, wanted
 from jobs.scan import check_duplicates
 from jobs.statistics import COLUMNS, Statistics, per_model
 from jobs.summary import Summary
@@ -141,8 +142,9 @@ def _run(
                 shards=ready.scan.shards,
                 lease=turn.owner,
                 run=run,
+                spool=spool(ready.job, work.model, turn.spool),
             )
-            runs[name] = _run_one(task, pending[name], turn, console)
+            runs[name] = _run_one(task, wanted(ready.scan, pending[name]), turn, console)
         return runs
 
 
@@ -153,7 +155,7 @@ def _fitted(job: Job, model: Model, fixed: bool) -> Job:
     return job.model_copy(update={"actors": actors})
 
 
-def _run_one(task: Task, pending: Digests, turn: Lease, console: Console) -> Tally:
+def _run_one(task: Task, pending: Wanted, turn: Lease, console: Console) -> Tally:
     log_model("model begins", task.tags, pending=len(pending))
     with closing(tries.make(task, pending, turn, lambda line: _say(console, line))) as batches:
         tally = follow(metrics.watch(batches, task.tags, len(pending)), task.model.name, len(pending), console)

@@ -14,35 +14,47 @@ from ray.exceptions import RayError
 
 from jobs import manifest, merge
 from jobs.errors import JobFailed, last_line
-from jobs.ids import contains
 from jobs.lease import Lease
 from jobs.pipeline import Task, Try, run_task
-from jobs.plan import Digests
 from jobs.rows import Written
+from jobs.salvage import Wanted, salvaged
 
 _UNWRITTEN_IN_A_ROW = 3
 """Batches of which nothing could be stored, after which the others are not worth their making."""
 
 
-def make(task: Task, pending: Digests, lease: Lease, say: Callable[[str], None]) -> Generator[Written, None, None]:
+def make(task: Task, pending: Wanted, lease: Lease, say: Callable[[str], None]) -> Generator[Written, None, None]:
     """Make the pending rows; yields as batches are written. Raises JobFailed, after which the rest is untouched."""
     left, told = pending, 0
     for how in Try:
+        if how is not Try.TOGETHER or lease.follows_a_killed:
+            for written in _salvaged(task, left, say):
+                told += written.done + written.failed
+                yield written
+            left = left.without(manifest.tried(task.output, task.model.name).ids)
+            # An actor that was told to leave writes its last batch itself.
+            if untold := len(pending) - len(left) - told:
+                told += untold
+                yield Written(done=untold, failed=0, steps=0, computed=0, delay=0.0)
+            if not len(left):
+                return
         if how is Try.ALONE:
             say(f"{task.model.name}: {len(left):,} rows went with their actors; each is tried on its own")
-        with closing(_merging(task, run_task(task, left, how))) as batches:  # Ray Data ends before Ray does
+        with closing(_merging(task, run_task(task, left.ids, how))) as batches:  # Ray Data ends before Ray does
             for written in _stopping(batches, task, lease):
                 told += written.done + written.failed
                 yield written
         if told >= len(pending) or lease.leaving:
             return
-        left = left[~contains(manifest.tried(task.output, task.model.name).ids, left)]
-        # An actor that was told to leave writes its last batch itself.
-        if untold := len(pending) - len(left) - told:
-            told += untold
-            yield Written(done=untold, failed=0, steps=0, computed=0, delay=0.0)
-        if not len(left):
-            return
+
+
+def _salvaged(task: Task, left: Wanted, say: Callable[[str], None]) -> Iterator[Written]:
+    count = 0
+    for written in salvaged(task.spool, task.finish(), task.job.storage_options, left):
+        count += written.done
+        yield written
+    if count:
+        say(f"{task.model.name}: {count:,} rows that were made before a kill are written now")
 
 
 def _stopping(batches: Iterator[Written], task: Task, lease: Lease) -> Iterator[Written]:

@@ -52,8 +52,14 @@ class StackInput:
 class Branch:
     """The state of one branch; a change of shape in mid-run starts it afresh."""
 
-    def __init__(self, name: str, method: Method, total: int | None, device: torch.device, rows: int) -> None:
+    def __init__(self, name: str, method: Method, total: int | None, device: torch.device, rows: int,
+                 ranks: Any = None) -> None:  # fmt: skip
+        """
+        Args:
+            ranks: the process group among which tokens are split, if they are.
+        """
         self.name = name
+        self._ranks = ranks
         self._method = method
         self._total = total
         self._rows = rows
@@ -89,7 +95,7 @@ class Branch:
         if self._ties is None or self._ties.size != size:
             if self._ties is not None:
                 self.restart()
-            self._ties, self._rows, self._steps_seen = Ties(size, self._method.granularity), size, 0
+            self._ties, self._rows, self._steps_seen = Ties(size, self._method.granularity, self._ranks), size, 0
         if stack.latents is not None and (self._steps_seen == 1 or (self._steps_seen == 0 and place.last)):
             self._ties.watch(stack.latents)
         self._steps_seen += 1

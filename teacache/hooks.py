@@ -25,6 +25,7 @@ from teacache.branches import StackInput
 from teacache.forwards import BlockForward, DenoiserForward, IdleForward, parameter_names
 from teacache.kinds import kind_of, tensors_in
 from teacache.models import Arguments, Indicator, Model
+from teacache.ranks import ranks_of
 from teacache.scheduler_steps import FollowedScheduler
 from teacache.session import Call, Session
 from teacache.sharing import Shared
@@ -56,8 +57,8 @@ def attach(transformer: nn.Module, model: Model | None, session: Session, *, ind
         rows = 1 if latents is None else len(latents)
         if scheduler is not None:
             scheduler.follow()
-        kinds = tuple(map(kind_of, tensors_in(latents)))
-        if session.begin(lambda: arguments[timestep], context.name, device, rows, kinds):
+        kinds, ranks = tuple(map(kind_of, tensors_in(latents))), ranks_of(transformer)
+        if session.begin(lambda: arguments[timestep], context.name, device, rows, inputs=kinds, ranks=ranks):
             check_no_other_cache(transformer)
 
     def end(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:

@@ -76,8 +76,13 @@ class Ties:
     part at the first step, so the second step is looked at. A run of one step has the first only.
     """
 
-    def __init__(self, size: int, granularity: Granularity) -> None:
+    def __init__(self, size: int, granularity: Granularity, ranks: Any = None) -> None:
+        """
+        Args:
+            ranks: the process group among which tokens are split, if they are.
+        """
         self.size = size
+        self._ranks = ranks
         self._all = granularity == "batch"
         self._samples = size
         self._candidates = [size // repeats for repeats in (2, 3) if size % repeats == 0]
@@ -102,6 +107,8 @@ class Ties:
 
         One transfer from the device.
         """
+        if self._ranks is not None:
+            torch.distributed.all_reduce(sums, group=self._ranks)
         if self._pending is None:
             above, below = sums.tolist()
         else:

@@ -116,13 +116,14 @@ class Session:
         """The pipeline's; None on a transformer alone."""
         return self._progress.scheduler()
 
-    def begin(self, timestep: Callable[[], Any], context: str | None, device: torch.device, rows: int,
-              inputs: tuple[Kind, ...] = ()) -> bool:  # fmt: skip
+    def begin(self, timestep: Callable[[], Any], context: str | None, device: torch.device, rows: int, *,
+              inputs: tuple[Kind, ...] = (), ranks: Any = None) -> bool:  # fmt: skip
         """A call to the denoiser's forward starts. Returns whether it starts a run.
 
         Args:
             rows: in its batch.
             inputs: the kinds of its latents.
+            ranks: the process group among which tokens are split, if they are.
         """
         if self.call is not None:  # the last one never came to its end
             self.discard()
@@ -131,7 +132,7 @@ class Session:
         name = run.name_branch(context)
         run.called.append(name if context is None else context)
         if name not in run.branches:
-            run.branches[name] = Branch(name, run.method, run.place.total, device, rows)
+            run.branches[name] = Branch(name, run.method, run.place.total, device, rows, ranks)
         branch = run.branches[name]
         self.call = Call(branch, run.place, inputs, run.answer(branch, inputs))
         self.call.branch.forward_time.start()

@@ -17,8 +17,8 @@ RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Make the rows
 def generate(arguments: JobArguments = None, retry_failed: RetryFailed = False) -> None:
     """Make a picture for every prompt that was not tried yet, and a table of what that came to.
 
-    Without a job file a packaged demo runs: --model flux, lumina2, cogvideox or mochi (the
-    last two make mp4 videos). The same command again goes on with the rows that are missing. Rows that failed are tried again with
+    Without a job file a packaged demo runs: --model flux, lumina2, cogvideox or mochi (the last two make mp4
+    videos). The same command again goes on with the rows that are missing. Rows that failed are tried again with
     --retry-failed, or when their prompt was edited. Ctrl-C and SIGTERM let the batches in hand be finished and
     written; a second one does not.
 

@@ -55,7 +55,9 @@ class Chaos:
                    "--generation.width", "16", "--generation.height", "16", "--model.cache.method", "none"]  # fmt: skip
         log = self.folder / "log"
         root = str(Path(__file__).parents[2])  # for the modules of Ray's workers
-        own = {"PYTHONPATH": root, "FAKES_LOG": str(log), "FAKES_SECONDS": "0.5"}
+        # At nearly every moment one batch is made and another one written.
+        slow = {"FAKES_SECONDS": "0.5", "FAKES_WRITE_SECONDS": "0.2"}
+        own = {"PYTHONPATH": root, "FAKES_LOG": str(log), **slow}
         environment = {**os.environ, **own, **self.environment}
         with (self.folder / "said").open("ab") as said:
             return subprocess.Popen(command, env=environment, stdout=said, stderr=said, start_new_session=True)

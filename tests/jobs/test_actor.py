@@ -1,5 +1,6 @@
 """The actor without Ray: what is told to it, and what it leaves behind. Its life under Ray: test_tries.py."""
 
+import hashlib
 import json
 import os
 import signal
@@ -24,6 +25,7 @@ from jobs.finish import nothing
 from jobs.lease import Note
 from jobs.paths import Output
 from jobs.rows import Made, Sample, Written, schema, table, values
+from jobs.spool import Spool
 from tests.jobs import fakes
 from tests.jobs.conftest import MODEL
 from tests.jobs.test_rows import made
@@ -40,6 +42,7 @@ def setup(folder: Path, *, last_try: bool = False, seconds: float = 60, name: st
         storage_options={},
         lease="",
         run="run",
+        spool=Spool(key=hashlib.sha256(str(folder).encode()).hexdigest()),
         last_try=last_try,
     )
 
@@ -90,16 +93,41 @@ def test_while_a_batch_is_finished_the_next_is_made_and_none_more(tmp_path: Path
         assert durable.acquire(timeout=60)
         return written(rows)
 
+    def kept() -> list[str]:
+        return sorted(rows["prompt"][0].as_py() for _, rows in setup(tmp_path).spool.left())
+
     actor = Actor(setup(tmp_path), finish)
     with ThreadPoolExecutor(2) as callers:
         calls = [callers.submit(call, actor, samples(prompt)) for prompt in "abc"]
         assert sorted(made.get(timeout=60) for _ in range(2)) == ["a", "b"]
         with pytest.raises(Empty):
             made.get(timeout=0.3)
+        assert kept() == ["a", "b"]
         durable.release()
         assert made.get(timeout=60) == "c"
         durable.release(2)
         assert [each.result().done for each in calls] == [1, 1, 1]
+    assert kept() == []
+
+
+@pytest.mark.usefixtures("faked")
+def test_a_batch_is_kept_before_the_next_is_begun(tmp_path: Path) -> None:
+    """So that a kill at any moment costs the one in generation and no other."""
+    given, kept = setup(tmp_path), []
+
+    def generate(batch: pa.Table) -> pa.Table:
+        kept.append([rows["prompt"][0].as_py() for _, rows in given.spool.left()])
+        return batch
+
+    def finish(rows: pa.Table) -> Written:
+        time.sleep(0.5)
+        return written(rows)
+
+    actor = Actor(given, finish)
+    actor._generate = generate
+    with ThreadPoolExecutor(2) as callers:
+        list(callers.map(lambda prompt: call(actor, samples(prompt)), "ab"))
+    assert [len(each) for each in kept] == [0, 1]
 
 
 @pytest.mark.usefixtures("faked")

@@ -78,12 +78,6 @@ def test_names_that_could_not_be_folders_are_refused(name: str) -> None:
         Model(pipeline="a/b", name=name)
 
 
-@pytest.mark.parametrize("name", ["context_parallel", "tensor_parallel", "parallel_config"])
-def test_what_takes_several_processes_is_refused_with_what_does_not(name: str) -> None:
-    with pytest.raises(ValidationError, match=f"{name} takes a process for each GPU, .* device_map: balanced spreads"):
-        Model.model_validate({"pipeline": "a/b", name: {"ring_degree": 2}})
-
-
 def test_a_job_travels_to_workers(job_fields: dict[str, object]) -> None:
     job = Job.model_validate({**job_fields, "generation": {"max_sequence_length": 16}})
     assert job.each_model[0].cache.config

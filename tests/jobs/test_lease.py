@@ -63,12 +63,19 @@ def test_a_run_that_was_killed_on_this_machine_holds_nothing(tmp_path: Path) -> 
         assert other.stdout.readline() == "held\n"
         with pytest.raises(Refused, match=f"process {other.pid} on"), held(output):
             pass
+        killed = note(output)
         other.kill()
         other.wait()
     start = time.monotonic()
-    with held(output):
+    with held(output) as turn:
         assert time.monotonic() - start < 1
         assert note(output).pid == os.getpid()
+        # It takes over what the killed run's actors made; the next one finds nothing of the kind.
+        assert turn.follows_a_killed
+        assert turn.spool == note(output).spool == killed.spool
+    with held(output) as turn:
+        assert not turn.follows_a_killed
+        assert turn.spool != killed.spool
 
 
 def test_a_run_elsewhere_that_beats_no_more_is_waited_for_and_replaced(output: Output) -> None:

@@ -10,6 +10,7 @@ from peft.utils import get_peft_model_state_dict
 from jobs.config import Actors, Model
 from jobs.errors import Refused
 from jobs.loading import check_devices, load
+from jobs.models import check_cache
 from tests.jobs.conftest import MODEL
 
 
@@ -87,3 +88,15 @@ def test_a_device_map_wants_several_gpus() -> None:
     check_devices(model(device_map="balanced"), Actors(num_gpus=2))
     with pytest.raises(ValueError, match="offload and device_map exclude each other"):
         model(device_map="balanced", offload="group")
+
+
+def test_context_parallel_wants_as_many_gpus() -> None:
+    for num_gpus in (0, 1, 4):
+        with pytest.raises(Refused, match=rf"context_parallel: 2 takes as many GPUs .* must be 2, got {num_gpus}"):
+            check_devices(model(context_parallel=2), Actors(num_gpus=num_gpus))
+    check_devices(model(context_parallel=2), Actors(num_gpus=2))
+    with pytest.raises(ValueError, match="device_map and context_parallel exclude each other"):
+        model(device_map="balanced", context_parallel=2)
+    check_cache(model(context_parallel=2))
+    with pytest.raises(Refused, match="context_parallel: diffusers splits no Lumina2Transformer2DModel"):
+        check_cache(model(pipeline="demo/lumina2", context_parallel=2))

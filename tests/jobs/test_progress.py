@@ -1,6 +1,7 @@
 import io
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -68,6 +69,13 @@ def test_the_clock_counts_down_between_batches(monkeypatch: pytest.MonkeyPatch) 
     task.fields["tally"] = Tally()
     monkeypatch.setattr("jobs.progress.time.monotonic", lambda: 165.0)
     assert _clock(task).plain == "starting 0:01:05"
+
+
+def test_what_was_salvaged_counts_as_done_but_for_no_rate() -> None:
+    salvaged = replace(written(8), salvaged=True)
+    tally = Tally().add(salvaged, 1.0).add(written(4), 11.0).add(written(4), 21.0)
+    assert (tally.done, tally.first_seconds) == (16, 10.0)
+    assert tally.rows_per_second == 4 / 11
 
 
 def test_nothing_to_follow_is_nothing() -> None:

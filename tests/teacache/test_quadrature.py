@@ -14,9 +14,10 @@ GAINS = tuple(np.random.default_rng(5).uniform(-2, -0.5, STEPS).tolist())
 
 def products_of(vectors: np.ndarray, start: np.ndarray | None = None) -> np.ndarray:
     """Of a run with these outputs, and a start that has nothing to do with them unless it is given."""
-    start = np.random.default_rng(9).normal(size=vectors.shape[1]) if start is None else start
+    if start is None:
+        start = np.asarray(np.random.default_rng(9).normal(size=vectors.shape[1]))
     whole = np.vstack([start, vectors])
-    return whole @ whole.T
+    return np.asarray(whole @ whole.T)
 
 
 def known(vectors: np.ndarray, gains: tuple[float, ...] = GAINS, first_step: int = 0) -> Outputs:

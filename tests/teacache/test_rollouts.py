@@ -12,7 +12,7 @@ GAINS = tuple(np.random.default_rng(5).uniform(-2, -0.5, STEPS).tolist())
 
 def start_of(vectors: np.ndarray) -> np.ndarray:
     """The sample that the run starts from."""
-    return np.random.default_rng(9).normal(size=vectors.shape[1])
+    return np.asarray(np.random.default_rng(9).normal(size=vectors.shape[1]))
 
 
 def fitted(vectors: np.ndarray, steps: tuple[int, ...]) -> tuple[Fitting, np.ndarray]:

@@ -1,0 +1,86 @@
+"""Batches that are made and not yet written, on the disk of the node that made them.
+
+There they outlive the process that made them, the driver and all of Ray; who comes next writes them: salvage.py.
+Nothing is forced to the disk: it would cost time, and help only where the machine itself goes down.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+from uuid import uuid4
+
+import pyarrow as pa
+
+_KEPT_FOR = 7 * 86_400.0
+"""Seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spool:
+    """Files in each node's temporary folder, of one model of one job."""
+
+    key: str
+    """What no other has; a good file name."""
+
+    @property
+    def _folder(self) -> Path:
+        return Path(tempfile.gettempdir(), f"teacache-{os.getuid()}")
+
+    def keep(self, made: pa.Table) -> Path | None:
+        """Where the batch lies now; None where the disk did not take it, which is no reason to fail."""
+        path = self._folder / f"{self.key}-{uuid4().hex}"
+        try:
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            if self._folder.stat().st_uid != os.getuid():
+                return None  # Others could read there, or leave rows of their own.
+            # Of this format a part is never taken for the whole.
+            with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, made.schema) as file:
+                file.write_table(made)
+        except OSError:
+            drop(path)
+            return None
+        return path
+
+    def sweep(self) -> None:
+        """Remove what nobody came back for, of any job."""
+        for path in self._folder.glob("*"):
+            with suppress(OSError):
+                if time.time() - path.stat().st_mtime > _KEPT_FOR:
+                    path.unlink()
+
+    def left(self) -> Iterator[tuple[Path, pa.Table]]:
+        """What was kept and not dropped, but for what another process is at; nobody else gets it meanwhile."""
+        for path in sorted(self._folder.glob(f"{self.key}-*")):
+            with suppress(FileNotFoundError), path.open("rb") as file:
+                if not _mine(file):
+                    continue
+                try:
+                    made = pa.ipc.open_file(file).read_all()
+                except pa.ArrowException:  # Whoever wrote it was killed.
+                    drop(path)
+                    continue
+                yield path, made
+
+
+def drop(path: Path | None) -> None:
+    """The batch is written, or never will be."""
+    if path:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def _mine(file: BinaryIO) -> bool:
+    """Lock it; a lock ends with its process. False where another has it, or had it and has dropped it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return os.fstat(file.fileno()).st_nlink > 0
