@@ -20,6 +20,9 @@ DRIFT = 3.0
 """How much of an error in the sample comes back in the output of a computed step. Of 0, 0.3, 1, 3 and 8, 3 gave the
 best pictures on the demo FLUX for 2 to 4 computed steps of 28 (tests/benchmarks/peers/README.md)."""
 
+SHARES = (0.0, 0.5, 1.0)
+"""How lists of even distances measure them (`spread`): Mochi's sigmas move the sample by 3 % in their first half."""
+
 MOVES = (-4, -2, -1, 1, 2, 4)
 """How far the search moves one computed step at a time."""
 
@@ -52,33 +55,53 @@ def outputs_of(recordings: Sequence[Recording]) -> Outputs | None:
     return Outputs(first_step=whole[0].first_step, products=tuple(map(tuple, products.tolist())), gains=whole[0].gains)
 
 
-def even_steps(count: int, computed: int) -> tuple[int, ...]:
-    """Those of a scheduler that does `computed` steps in the place of `count`."""
-    return tuple(round(index * count / computed) for index in range(computed))
+def candidates(outputs: Outputs, computed: int) -> set[tuple[int, ...]]:
+    """Lists of so many computed steps that may be good, as the scheduler numbers them: the one that is predicted to be
+    the best, and those of even distances."""
+    even = [spread(outputs.gains, computed, share) for share in SHARES]
+    return {tuple(outputs.first_step + step for step in steps) for steps in (choose_steps(outputs, even), *even)}
 
 
-def choose_steps(outputs: Outputs, computed: int) -> tuple[int, ...]:
-    """A good list of so many computed steps, as the scheduler numbers them; the first step is always computed.
+def spread(gains: Sequence[float], computed: int, share: float) -> tuple[int, ...]:
+    """Steps at even distances, the first among them.
 
-    Starts from even distances and moves one computed step at a time while that lowers the predicted error: to look at
-    all lists would take too long.
+    Args:
+        share: 0 measures distances in numbers of steps, 1 in how far they move the sample; in between, in both.
+    """
+    count, moved = len(gains), np.abs(gains)
+    ways = (1 - share) * np.arange(count) / count + share * (np.cumsum(moved) - moved) / moved.sum()
+    steps: list[int] = []
+    for number in range(computed):
+        nearest = int(np.argmin(np.abs(ways - number / computed)))
+        steps.append(min(max(nearest, number if not steps else steps[-1] + 1), count - computed + number))
+    return tuple(steps)
+
+
+def choose_steps(outputs: Outputs, starts: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """The list with the least predicted error that is found from some lists.
+
+    Moves one computed step at a time while that lowers the error: to look at all lists would take too long.
     """
     products, gains = np.array(outputs.products), np.array(outputs.gains)
-    count = len(gains)
-    steps = list(even_steps(count, computed))
-    best = predicted_error(products, gains, steps)
-    improved = computed < count
+    return min((_improved(products, gains, start) for start in starts), key=lambda found: found[0])[1]
+
+
+def _improved(
+    products: NDArray[np.float64], gains: NDArray[np.float64], steps: tuple[int, ...]
+) -> tuple[float, tuple[int, ...]]:
+    """The predicted error and the steps, once no move lowers it."""
+    best, count, improved = predicted_error(products, gains, steps), len(gains), len(steps) < len(gains)
     while improved:
         improved = False
-        for place in range(1, computed):
+        for place in range(1, len(steps)):
             for move in MOVES:
-                moved = sorted({*steps[:place], steps[place] + move, *steps[place + 1 :]})
-                if len(moved) < computed or moved[0] != 0 or moved[-1] >= count:
+                moved = tuple(sorted({*steps[:place], steps[place] + move, *steps[place + 1 :]}))
+                if len(moved) < len(steps) or moved[0] != 0 or moved[-1] >= count:
                     continue
                 error = predicted_error(products, gains, moved)
                 if error < best * (1 - 1e-4):
                     steps, best, improved = moved, error, True
-    return tuple(outputs.first_step + step for step in steps)
+    return best, steps
 
 
 def predicted_error(products: NDArray[np.float64], gains: NDArray[np.float64], steps: Sequence[int]) -> float:

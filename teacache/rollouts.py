@@ -1,7 +1,7 @@
 """Measure schedules: the weights with which what a schedule computes stands for all of a run.
 
-Some prompts run uncached, in one call, and then under schedules: for each number of computed steps the list that
-`quadrature.py` chooses and the one of even distances, of which the better stays. In such a run what the scheduler gets
+Some prompts run uncached, in one call, and then under schedules: for each number of computed steps some lists
+that `quadrature.py` proposes, of which the best stays. In such a run what the scheduler gets
 is made of what is known so far: the sample that the run started from and, of every computed step, the guided output and
 the answers of the guidance branches. At every step they get the weights that bring what has been added up, each output
 times its gain, nearest to the uncached runs' true sum, by least squares over the prompts. So a skipped step passes on a
@@ -28,7 +28,7 @@ from torch import Tensor
 from teacache.branches import UNCACHED
 from teacache.cache import with_method
 from teacache.outputs import Terms, weighted_sum
-from teacache.quadrature import Outputs, choose_steps, even_steps
+from teacache.quadrature import Outputs, candidates
 from teacache.recording import Sketch
 from teacache.scheduler_steps import changed
 from teacache.scheduling import Schedule
@@ -69,8 +69,8 @@ def measure(pipe: Any, prompts: Sequence[str], outputs: Outputs, counts: Sequenc
             run()
         return Schedule(steps=steps, error=fitting.error, weights=tuple(fitting.rows))
 
-    lists = [{choose_steps(outputs, count), even_steps(len(outputs.gains), count)} for count in counts]
-    return tuple(min(map(measured, sorted(each)), key=lambda schedule: schedule.error) for each in lists)
+    lists = [sorted(candidates(outputs, count)) for count in counts]
+    return tuple(min(map(measured, each), key=lambda schedule: schedule.error) for each in lists)
 
 
 class _Truth:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from teacache.quadrature import DRIFT, Outputs, choose_steps, even_steps, outputs_of, predicted_error
+from teacache.quadrature import DRIFT, Outputs, candidates, choose_steps, outputs_of, predicted_error, spread
 from tests.teacache.test_scheduling import recording
 
 STEPS = 9
@@ -37,9 +37,17 @@ def test_outputs_in_the_plane_of_the_computed_ones_leave_no_error() -> None:
 
 def test_steps_are_numbered_as_the_scheduler_does() -> None:
     vectors = np.random.default_rng(3).normal(size=(STEPS, 20)).cumsum(0)
-    late = choose_steps(known(vectors, first_step=10), 4)
-    assert late == tuple(10 + step for step in choose_steps(known(vectors), 4))
-    assert even_steps(28, 4) == (0, 7, 14, 21)
+    late = candidates(known(vectors, first_step=10), 4)
+    assert late == {tuple(10 + step for step in steps) for steps in candidates(known(vectors), 4)}
+
+
+def test_even_distances_are_of_steps_or_of_what_they_move() -> None:
+    assert spread((1.0,) * 28, 4, 0.0) == spread((-2.0,) * 28, 4, 1.0) == (0, 7, 14, 21)
+    late = (0.01,) * 14 + (1.0,) * 14  # as Mochi's sigmas
+    assert spread(late, 4, 0.0) == (0, 7, 14, 21)
+    assert spread(late, 4, 1.0) == (0, 17, 21, 24)
+    assert spread(late, 28, 1.0) == tuple(range(28))
+    assert spread((1.0,) + (0.0,) * 5, 4, 1.0) == (0, 1, 2, 3)  # all further ones are equally far
 
 
 def test_the_predicted_error_is_that_of_the_result_and_what_errors_on_the_way_add() -> None:
@@ -62,7 +70,7 @@ def test_the_predicted_error_is_that_of_the_result_and_what_errors_on_the_way_ad
 def test_no_step_that_is_chosen_is_better_one_further(computed: int) -> None:
     vectors = np.random.default_rng(6).normal(size=(STEPS, 20)).cumsum(0)
     gains, products = np.array(GAINS), products_of(vectors)
-    steps = choose_steps(known(vectors), computed)
+    steps = choose_steps(known(vectors), [spread(GAINS, computed, 0.0)])
     assert len(steps) == computed
     assert steps[0] == 0
     best = predicted_error(products, gains, steps)
