@@ -76,7 +76,7 @@ def judge_picture(picture: Pixels) -> PictureVerdict:
     if figure is None:
         return PictureVerdict(background=background, color=None, shape=None, place=None, size=None)
     names, templates = _picture_templates()
-    shape, place, size = names[int(np.argmax(_likeness(mask, templates)))]
+    shape, place, size = names[int(np.argmax(templates.likeness([mask])))]
     return PictureVerdict(background=background, color=_nearest_color(figure), shape=shape, place=place, size=size)
 
 
@@ -88,7 +88,7 @@ def judge_video(video: Pixels) -> VideoVerdict:
     if len(figures) < len(looks):
         return VideoVerdict(background=background, color=None, shape=None, direction=None)
     places, templates = _video_templates()
-    likeness = np.stack([_likeness(mask, templates) for _, _, mask in looks]).reshape(len(looks), len(SHAPES), -1)
+    likeness = templates.likeness([mask for _, _, mask in looks]).reshape(len(looks), len(SHAPES), -1)
     shape = int(np.argmax(likeness.max(axis=2).sum(axis=0)))
     path = places[np.argmax(likeness[:, shape], axis=1)]
     return VideoVerdict(
@@ -119,17 +119,24 @@ def _nearest_color(rgb: NDArray[np.float32]) -> str:
     return list(COLORS)[int(np.argmin(np.linalg.norm(PALETTE - rgb, axis=-1)))]
 
 
-def _likeness(mask: Masks, templates: Masks) -> NDArray[np.float32]:
-    """How like a mask every template is, by the Tanimoto coefficient a.b / (a.a + b.b - a.b)."""
-    flat = mask.ravel()
-    overlap = templates @ flat
-    likeness: NDArray[np.float32] = overlap / ((templates * templates).sum(axis=1) + flat @ flat - overlap)
-    return likeness
+class _Templates:
+    """Masks to compare others with."""
+
+    def __init__(self, masks: Sequence[Masks]) -> None:
+        self._flat = np.stack([mask.ravel() for mask in masks])
+        self._squares = (self._flat * self._flat).sum(axis=1)
+
+    def likeness(self, masks: Sequence[Masks]) -> NDArray[np.float32]:
+        """How like each mask every one of them is, by the Tanimoto coefficient a.b / (a.a + b.b - a.b)."""
+        flat = np.stack([mask.ravel() for mask in masks])
+        overlap = flat @ self._flat.T
+        likeness: NDArray[np.float32] = overlap / (self._squares + (flat * flat).sum(axis=1)[:, None] - overlap)
+        return likeness
 
 
 @cache
-def _picture_templates() -> tuple[list[tuple[str, str, str]], Masks]:
-    """Every shape, place and size with shifts of up to two pixels and two radii: names and flat masks."""
+def _picture_templates() -> tuple[list[tuple[str, str, str]], _Templates]:
+    """Every shape, place and size with shifts of up to two pixels and two radii: names and masks."""
     names: list[tuple[str, str, str]] = []
     masks: list[Masks] = []
     shifts = (-2.0, 0.0, 2.0)
@@ -138,17 +145,17 @@ def _picture_templates() -> tuple[list[tuple[str, str, str]], Masks]:
         for dx, dy, scale in itertools.product(shifts, shifts, (0.95, 1.05)):
             names.append((shape, place, size))
             radius = scenes.RADII[size] * scale
-            masks.append(coverage(shape, x + dx, y + dy, radius, side=scenes.SIDE).ravel())
-    return names, np.stack(masks)
+            masks.append(coverage(shape, x + dx, y + dy, radius, side=scenes.SIDE))
+    return names, _Templates(masks)
 
 
 @cache
-def _video_templates() -> tuple[NDArray[np.float32], Masks]:
-    """Every shape on a grid of places: the places (one shape's), and the flat masks, shape by shape."""
+def _video_templates() -> tuple[NDArray[np.float32], _Templates]:
+    """Every shape on a grid of places: the places (one shape's), and the masks, shape by shape."""
     grid = np.arange(6.0, motions.SIDE - 5.0)
     places = np.array(list(itertools.product(grid, grid)), np.float32)
-    masks = [coverage(shape, x, y, motions.RADIUS, side=motions.SIDE).ravel() for shape in SHAPES for x, y in places]
-    return places, np.stack(masks)
+    masks = [coverage(shape, x, y, motions.RADIUS, side=motions.SIDE) for shape in SHAPES for x, y in places]
+    return places, _Templates(masks)
 
 
 def _direction(way: NDArray[np.float32]) -> str | None:
