@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -21,6 +23,9 @@ import pyarrow as pa
 
 _KEPT_FOR = 7 * 86_400.0
 """Seconds."""
+
+_SHARE = 0.1
+"""Of the free disk: what one batch may take of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +44,8 @@ class Spool:
         path = self._folder / f"{self.key}-{uuid4().hex}"
         try:
             self._folder.mkdir(mode=0o700, exist_ok=True)
-            if self._folder.stat().st_uid != os.getuid():
-                return None  # Others could read there, or leave rows of their own.
+            if not self._is_ours() or made.nbytes > _SHARE * shutil.disk_usage(self._folder).free:
+                return None
             # Of this format a part is never taken for the whole.
             with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, made.schema) as file:
                 file.write_table(made)
@@ -49,22 +54,30 @@ class Spool:
             return None
         return path
 
+    def _is_ours(self) -> bool:
+        """Whether the folder is a real one that only we can read and write; others could leave links or rows there."""
+        try:
+            there = os.lstat(self._folder)
+        except OSError:
+            return False
+        return stat.S_ISDIR(there.st_mode) and there.st_uid == os.getuid() and not there.st_mode & 0o077
+
     def sweep(self) -> None:
         """Remove what nobody came back for, of any job."""
-        for path in self._folder.glob("*"):
+        for path in self._folder.glob("*") if self._is_ours() else ():
             with suppress(OSError):
                 if time.time() - path.stat().st_mtime > _KEPT_FOR:
                     path.unlink()
 
     def left(self) -> Iterator[tuple[Path, pa.Table]]:
         """What was kept and not dropped, but for what another process is at; nobody else gets it meanwhile."""
-        for path in sorted(self._folder.glob(f"{self.key}-*")):
+        for path in sorted(self._folder.glob(f"{self.key}-*")) if self._is_ours() else ():
             with suppress(FileNotFoundError), path.open("rb") as file:
                 if not _mine(file):
                     continue
                 try:
                     made = pa.ipc.open_file(file).read_all()
-                except pa.ArrowException:  # Whoever wrote it was killed.
+                except (pa.ArrowException, OSError):  # Whoever wrote it was killed.
                     drop(path)
                     continue
                 yield path, made

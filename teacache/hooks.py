@@ -45,7 +45,7 @@ def attach(transformer: nn.Module, model: Model | None, session: Session, *, ind
     names, context = parameter_names(transformer), attachment.listener.context
     timestep, noisy = ("timestep", "hidden_states") if model is None else (model.timestep, model.latents)
     inputs: dict[str, Any] = {}
-    scheduler = FollowedScheduler(session.scheduler, session.to_scheduler) if session.passes_on else None
+    scheduler: FollowedScheduler | None = None
 
     def begin(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if module is not transformer:  # a shallow copy, as nn.DataParallel makes them
@@ -58,6 +58,8 @@ def attach(transformer: nn.Module, model: Model | None, session: Session, *, ind
         if scheduler is not None:
             scheduler.follow()
         kinds, ranks = tuple(map(kind_of, tensors_in(latents))), ranks_of(transformer)
+        if torch.is_grad_enabled() and _has_gradients(transformer, args, kwargs):
+            kinds = ()  # an answer from memory would have none
         if session.begin(lambda: arguments[timestep], context.name, device, rows, inputs=kinds, ranks=ranks):
             check_no_other_cache(transformer)
 
@@ -67,10 +69,11 @@ def attach(transformer: nn.Module, model: Model | None, session: Session, *, ind
             return session.end(output)
         return None
 
-    if scheduler is not None:
-        attachment.replaced += [scheduler, DenoiserForward(transformer, session)]
     if model is not None:
         _attach_to_stack(transformer, model, attachment, inputs, indicator or model.indicator, exit_at)
+    if session.passes_on:
+        scheduler = FollowedScheduler(session.scheduler, session.to_scheduler)
+        attachment.replaced += [scheduler, DenoiserForward(transformer, session)]
     attachment.handles += [
         transformer.register_forward_pre_hook(TorchHook(begin), with_kwargs=True),
         transformer.register_forward_hook(TorchHook(end), always_call=True),
@@ -138,6 +141,11 @@ def _evaluator(transformer: nn.Module, attachment: Attachment, indicator: Indica
 
     attachment.handles.append(module.register_forward_hook(TorchHook(watch)))
     return lambda block, arguments: seen["output"]
+
+
+def _has_gradients(transformer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    tensors = (*tensors_in(args), *tensors_in(kwargs), *transformer.parameters())
+    return any(tensor.requires_grad for tensor in tensors)
 
 
 def detach(transformer: nn.Module) -> None:

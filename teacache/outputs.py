@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from teacache.kinds import kind_of, tensors_in
+from teacache.kinds import tensors_in
 from teacache.scheduling import Schedule
 
 
@@ -48,7 +48,8 @@ class Terms:
 
     def begin(self, sample: Tensor) -> None:
         """A run starts from a sample, or starts afresh with one of another shape."""
-        if not self.tensors or kind_of(self.tensors[0]) != kind_of(sample):
+        here = (sample.shape, sample.device)  # not the type: schedulers turn float32 noise into the denoiser's own
+        if not self.tensors or (self.tensors[0].shape, self.tensors[0].device) != here:
             self.steps, self.tensors, self.outputs = [], [sample.detach().clone()], []
 
     def add(self, step: int, output: Tensor, answers: Sequence[Any]) -> None:
@@ -108,6 +109,8 @@ class WeightedOutputs:
         if not older:
             return newest
         before, last = self._terms.steps[-2:]
+        if last == before:  # a loop that goes back in time and computes a step again
+            return newest
         reach = (step - last) / (last - before)
         return weighted_sum((-reach, 1.0 + reach), (older[0], newest), like=newest)
 
@@ -118,4 +121,7 @@ def weighted_sum(weights: Sequence[float], terms: Sequence[Tensor], *, like: Ten
     if len(used) == 1 and used[0][0] == 1.0:
         return used[0][1].to(like.dtype)
     precision = torch.promote_types(like.dtype, torch.float32)
-    return torch.stack([weight * term.to(precision) for weight, term in used]).sum(0).to(like.dtype)
+    total = torch.zeros(terms[-1].shape, dtype=precision, device=terms[-1].device)
+    for weight, term in used:  # one after the other: videos have large outputs, and many
+        total.add_(term.to(precision), alpha=weight)
+    return total.to(like.dtype)

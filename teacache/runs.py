@@ -65,7 +65,7 @@ class Run:
         """What the scheduler gets in the place of the guided output."""
         if self.supply is None or self.place is None or not self.called or self.passed_on:
             return output
-        if records_gradients(output):
+        if not self.skipped and records_gradients(output):
             return output
         self.passed_on = True
         passed_on = self.supply.pass_on(self.place.step, output, self.answers, sample, computed=not self.skipped)

@@ -32,8 +32,8 @@ class SchedulerStep:
 
     def __call__(self, model_output: Tensor, *args: Any, **kwargs: Any) -> Any:
         if self._change is not None:
-            sample = Arguments(self._names, (model_output, *args), kwargs)["sample"]
-            model_output = self._change(model_output, sample)
+            sample = Arguments(self._names, (model_output, *args), kwargs).get("sample")
+            model_output = model_output if sample is None else self._change(model_output, sample)
         return self.original(model_output, *args, **kwargs)
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:

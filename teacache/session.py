@@ -157,7 +157,9 @@ class Session:
 
     def to_scheduler(self, output: Tensor, sample: Tensor) -> Tensor:
         """What the scheduler gets in the place of the guided output."""
-        return output if self._run is None else self._run.to_scheduler(output, sample)
+        if self._run is None or self.call is not None or not self._progress.current:  # it died before its end
+            return output
+        return self._run.to_scheduler(output, sample)
 
     def _place(self, timestep: Callable[[], Any], context: str | None) -> Run:
         """The run that a call belongs to, with its step brought up to date."""
@@ -191,7 +193,10 @@ class Session:
 
     def release(self) -> None:
         """Let go of residuals: what is still to come of the run in hand, if anything, is computed."""
-        for branch in [] if self._run is None else self._run.branches.values():
+        if self._run is None:
+            return
+        self._run.supply = None
+        for branch in self._run.branches.values():
             branch.release()
 
     @contextmanager

@@ -53,6 +53,11 @@ class Progress(Protocol):
         ...
 
     @property
+    def current(self) -> bool:
+        """Whether the run in hand is still the one that the scheduler goes through."""
+        ...
+
+    @property
     def exact(self) -> bool:
         """Whether new runs are recognised for certain, not by what their timesteps look like."""
         ...
@@ -84,6 +89,7 @@ class TimestepProgress:
     that step left). `Cache.discard` tells it.
     """
 
+    current = True
     exact = False
     completed = False
 
@@ -165,6 +171,10 @@ class PipelineProgress:
     def forget(self) -> None:
         self._forgotten = True
         self._by_value.forget()
+
+    @property
+    def current(self) -> bool:
+        return not self._forgotten and self._timesteps is self._scheduler_of().timesteps
 
     @property
     def exact(self) -> bool:

@@ -4,6 +4,7 @@ import os
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
@@ -42,6 +43,42 @@ def test_what_was_cut_short_is_no_batch(folder: Path) -> None:
         kept.write_bytes(whole[:size])
         assert left() == []
         assert not kept.exists()
+
+
+def test_what_is_damaged_at_its_end_is_no_batch() -> None:
+    kept = Spool(key="job").keep(MADE)
+    assert kept is not None
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[:-40] + bytes(byte ^ 0xFF for byte in whole[-40:-10]) + whole[-10:])
+    assert left() == []
+    assert not kept.exists()
+
+
+def test_a_link_in_the_place_of_the_folder_is_not_followed(folder: Path) -> None:
+    elsewhere = folder / "home"
+    elsewhere.mkdir(mode=0o700)
+    old = elsewhere / "job-diary"
+    old.write_text("dear diary")
+    os.utime(old, (0, 0))
+    (folder / f"teacache-{os.getuid()}").symlink_to(elsewhere)
+    Spool(key="job").sweep()
+    assert Spool(key="job").keep(MADE) is None
+    assert left() == []
+    assert old.read_text() == "dear diary"
+
+
+def test_a_folder_that_others_may_write_to_is_not_used(folder: Path) -> None:
+    ours = folder / f"teacache-{os.getuid()}"
+    ours.mkdir()
+    ours.chmod(0o777)
+    assert Spool(key="job").keep(MADE) is None
+
+
+def test_a_batch_that_would_fill_the_disk_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=9 * MADE.nbytes))
+    assert Spool(key="job").keep(MADE) is None
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=11 * MADE.nbytes))
+    assert Spool(key="job").keep(MADE) is not None
 
 
 def test_two_that_look_get_different_batches() -> None:

@@ -162,9 +162,26 @@ def test_the_answers_of_several_branches_are_terms_also_where_they_are_one_batch
     assert (alone.steps, len(alone.tensors)) == ([], 1)
 
 
+def test_the_type_of_the_sample_may_change_on_the_way() -> None:
+    """HunyuanVideo starts from float32; a flow-matching scheduler answers in the denoiser's bfloat16."""
+    terms, output = Terms(), torch.ones(1, dtype=torch.bfloat16)
+    for step, dtype in enumerate((torch.float32, torch.bfloat16)):
+        terms.begin(torch.zeros(1, dtype=dtype))
+        terms.add(step, output, [output])
+    assert terms.steps == [0, 1]
+    assert terms.tensors[0].dtype == torch.float32
+
+
+def test_a_loop_that_computes_a_step_again_is_passed_on() -> None:
+    outputs = WeightedOutputs(Schedule(steps=(0, 2), error=0.0, weights=((0.0, 1.0),) * 3))
+    assert [supply(outputs, 0, value, computed=True) for value in (1.0, 2.0)] == [1.0, 2.0]
+    assert supply(outputs, 1, 9.0, computed=False) == 2.0
+
+
 def test_low_precision_is_summed_in_float32() -> None:
     outputs = [torch.tensor([value], dtype=torch.bfloat16) for value in (1.0, 1.0078125, 0.0)]
     found = weighted_sum((256.0, -256.0, 1.0), outputs, like=outputs[0])
     assert found.dtype == torch.bfloat16
     assert found == -2.0
     assert weighted_sum((0.0, 0.0, 1.0), outputs, like=outputs[0]) is outputs[2]
+    assert weighted_sum((0.0, 0.0, 0.0), outputs, like=outputs[0]) == 0.0

@@ -170,6 +170,52 @@ class TestInSomePipelines:
             assert not torch.equal(guided(tiny, pipe), uncached)
 
 
+class Interrupt(BaseException):
+    """As Ctrl-C: no `Exception`."""
+
+
+def test_an_interrupted_run_leaves_another_pipeline_with_its_scheduler_alone() -> None:
+    tiny = TINY["FluxPipeline"]
+    pipe, other = tiny.make(), tiny.make()
+    other.scheduler = pipe.scheduler
+    uncached = guided(tiny, other)
+
+    def interrupt(module: torch.nn.Module, args: Any) -> None:
+        if pipe.scheduler.step_index == 3:
+            raise Interrupt
+
+    with supplied(pipe):
+        for where in (pipe.transformer.proj_out, None):
+            handle = None if where is None else where.register_forward_pre_hook(interrupt)
+            after = {"callback_on_step_end": abort_at(1)} if where is None else {}
+            with pytest.raises((Interrupt, Abort)):
+                guided(tiny, pipe, **after)
+            if handle is not None:
+                handle.remove()
+            assert torch.equal(guided(tiny, other), uncached)
+
+
+def test_with_gradients_no_answer_comes_from_memory() -> None:
+    tiny = TINY["FluxPipeline"]
+    pipe, seen = tiny.make(), []
+    forward = pipe.transformer.forward
+
+    @functools.wraps(forward)
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        seen.append(pipe.scheduler.step_index)
+        return forward(*args, **kwargs)
+
+    def require(pipe: Any, step: int, timestep: Any, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        torch.set_grad_enabled(step >= 1)
+        return {"latents": inputs["latents"].detach().requires_grad_(step >= 1)}
+
+    pipe.transformer.forward = watched
+    with supplied(pipe), pytest.warns(UserWarning, match="gradients are being recorded"):
+        tiny.generate(pipe, steps=STEPS, callback_on_step_end=require)
+    torch.set_grad_enabled(True)
+    assert 2 in seen  # a step that would be skipped
+
+
 def test_the_answers_of_all_branches_of_a_computed_step_are_handed_over() -> None:
     tiny = TINY["Lumina2Pipeline"]
     pipe, supplies = tiny.make(), []
