@@ -180,18 +180,17 @@ def test_an_interrupted_run_leaves_another_pipeline_with_its_scheduler_alone() -
     other.scheduler = pipe.scheduler
     uncached = guided(tiny, other)
 
-    def interrupt(module: torch.nn.Module, args: Any) -> None:
+    def interrupt(*unused: Any) -> None:
         if pipe.scheduler.step_index == 3:
             raise Interrupt
 
+    denoiser = pipe.transformer
     with supplied(pipe):
-        for where in (pipe.transformer.proj_out, None):
-            handle = None if where is None else where.register_forward_pre_hook(interrupt)
-            after = {"callback_on_step_end": abort_at(1)} if where is None else {}
-            with pytest.raises((Interrupt, Abort)):
-                guided(tiny, pipe, **after)
-            if handle is not None:
-                handle.remove()
+        for register in (denoiser.proj_out.register_forward_hook, denoiser.register_forward_hook):
+            handle = register(interrupt)  # amidst the denoiser's forward, and between it and the scheduler
+            with pytest.raises(Interrupt):
+                guided(tiny, pipe)
+            handle.remove()
             assert torch.equal(guided(tiny, other), uncached)
 
 
