@@ -181,13 +181,13 @@ def test_an_interrupted_run_leaves_another_pipeline_with_its_scheduler_alone() -
     uncached = guided(tiny, other)
 
     def interrupt(*unused: Any) -> None:
-        if pipe.scheduler.step_index == 3:
+        if pipe.scheduler.step_index == 2:  # a skipped one
             raise Interrupt
 
     denoiser = pipe.transformer
     with supplied(pipe):
-        for register in (denoiser.proj_out.register_forward_hook, denoiser.register_forward_hook):
-            handle = register(interrupt)  # amidst the denoiser's forward, and between it and the scheduler
+        for register in (denoiser.register_forward_pre_hook, denoiser.register_forward_hook):
+            handle = register(interrupt)  # before the denoiser's forward is over, and between it and the scheduler
             with pytest.raises(Interrupt):
                 guided(tiny, pipe)
             handle.remove()
