@@ -29,7 +29,7 @@ def plot(comparisons: Mapping[str, Rows], file: Path) -> None:
                           color=colours[method], linewidth=2.5 if ours else 1.0, linestyle="-" if ours else "--",
                           marker="o" if ours else ".", markersize=4)  # fmt: skip
         axis.set(title=title, xlabel="compute saving (uncached operations over the method's)",
-                 ylabel="PSNR against the uncached run, dB", xlim=(1, 15), ylim=(20, 85))  # fmt: skip
+                 ylabel="PSNR against the uncached run, dB", xlim=(1, 25), ylim=(20, 90))  # fmt: skip
         axis.axhline(35, color="grey", linewidth=0.5)
         axis.axhline(40, color="grey", linewidth=0.5)
         axis.legend(fontsize=6)
