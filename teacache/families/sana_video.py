@@ -24,7 +24,7 @@ MODELS = (
         indicators={"modulated_input": Indicator(of_block=_modulated)},
         shared=("rotary_emb",),
         guidance="batch",
-        pipelines=("SanaVideoPipeline",),
+        pipelines=("SanaVideoPipeline", "SanaImageToVideoPipeline"),
     ),
 )
 

@@ -6,24 +6,34 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler, SanaVideoPipeline, SanaVideoTransformer3DModel
+from diffusers import (
+    FlowMatchEulerDiscreteScheduler,
+    SanaImageToVideoPipeline,
+    SanaVideoPipeline,
+    SanaVideoTransformer3DModel,
+)
 from torch import Tensor
 
-from tests.teacache.tiny.base import Tiny, generators, negatives, quiet
+from tests.teacache.tiny.base import Tiny, generators, negatives, quiet, rows
 from tests.teacache.tiny.chroma import captions
+from tests.teacache.tiny.wan import make_vae
 
 
-def make_pipeline() -> SanaVideoPipeline:
+def make_pipeline(kind: type = SanaVideoPipeline, channels: int = 4, vae: Any = None) -> Any:
     torch.manual_seed(0)
     transformer = SanaVideoTransformer3DModel(
-        in_channels=4, out_channels=4, num_attention_heads=2, attention_head_dim=12, num_layers=3,
+        in_channels=channels, out_channels=channels, num_attention_heads=2, attention_head_dim=12, num_layers=3,
         num_cross_attention_heads=2, cross_attention_head_dim=12, cross_attention_dim=24, caption_channels=12,
         rope_max_seq_len=32,
     )  # fmt: skip
-    return quiet(SanaVideoPipeline(
-        tokenizer=None, text_encoder=None, vae=None, transformer=transformer,
+    return quiet(kind(
+        tokenizer=None, text_encoder=None, vae=vae, transformer=transformer,
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
     ))  # fmt: skip
+
+
+def make_image_to_video() -> Any:
+    return make_pipeline(SanaImageToVideoPipeline, 16, make_vae())
 
 
 def generate(pipe: Any, *, seeds: Sequence[int] = (0,), steps: int = 12, guided: bool = False,
@@ -37,4 +47,12 @@ def generate(pipe: Any, *, seeds: Sequence[int] = (0,), steps: int = 12, guided:
     return latents
 
 
-TINY = {"SanaVideoPipeline": Tiny(make=make_pipeline, generate=generate, guidance="batch")}
+def generate_from_image(pipe: Any, **arguments: Any) -> Tensor:
+    shape = (3, arguments.get("height", 64), arguments.get("width", 64))
+    return generate(pipe, image=rows((0,), *shape).clamp(0, 1), **arguments)
+
+
+TINY = {
+    "SanaVideoPipeline": Tiny(make=make_pipeline, generate=generate, guidance="batch"),
+    "SanaImageToVideoPipeline": Tiny(make=make_image_to_video, generate=generate_from_image, guidance="batch"),
+}
