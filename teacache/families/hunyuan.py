@@ -1,4 +1,4 @@
-"""HunyuanVideo, HunyuanVideo 1.5 and HunyuanImage 2.1."""
+"""HunyuanVideo, FramePack, HunyuanVideo 1.5 and HunyuanImage 2.1."""
 
 from __future__ import annotations
 
@@ -33,6 +33,13 @@ MODELS = (
         indicators={"modulated_input": Indicator(of_block=_norm1)},
         shared=_SHARED,
         pipelines=("HunyuanVideoPipeline", "HunyuanVideoImageToVideoPipeline"),
+    ),
+    Model(
+        transformer="HunyuanVideoFramepackTransformer3DModel",
+        stack=(_DOUBLE, _SINGLE),
+        indicators={"modulated_input": Indicator(of_block=norm1_emb, shares="norm1")},
+        shared=_SHARED,
+        pipelines=("HunyuanVideoFramepackPipeline",),
     ),
     Model(
         transformer="HunyuanVideo15Transformer3DModel",

@@ -1,4 +1,4 @@
-"""Stable Audio Open."""
+"""Stable Audio Open and Stable Audio 3."""
 
 from __future__ import annotations
 
@@ -15,6 +15,14 @@ def _norm1(block: Any, arguments: Arguments) -> Tensor:
     return normed
 
 
+def _pre_norm(block: Any, arguments: Arguments) -> Tensor:
+    """The hidden states after the first norm, scale and shift, as the block of Stable Audio 3 has them."""
+    modulation = block.to_scale_shift_gate + arguments["global_modulation"]
+    scale, shift = modulation.unsqueeze(1).chunk(6, dim=-1)[:2]
+    modulated: Tensor = block.pre_norm(arguments["hidden_states"]) * (1 + scale) + shift
+    return modulated
+
+
 MODELS = (
     Model(
         transformer="StableAudioDiTModel",
@@ -23,6 +31,14 @@ MODELS = (
         shared=("rotary_embedding",),
         guidance="batch",
         pipelines=("StableAudioPipeline",),
+    ),
+    Model(
+        transformer="StableAudio3DiTModel",
+        stack=(Blocks(name="transformer_blocks", returns=("hidden_states",)),),
+        indicators={"modulated_input": Indicator(of_block=_pre_norm)},
+        shared=("rope",),
+        guidance="batch",
+        pipelines=("StableAudio3Pipeline",),
     ),
 )
 

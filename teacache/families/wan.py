@@ -1,4 +1,4 @@
-"""Wan 2.1 and 2.2, VACE, and SkyReels-V2, which is built like them.
+"""Wan 2.1 and 2.2, VACE, and SkyReels-V2 and ChronoEdit, which are built like them.
 
 Two published modes, each with its own polynomials: "std" compares the output of the time embedder, "ret" its
 projection, which the blocks take as `temb`; ret computes the first five steps and does not force the last.
@@ -48,6 +48,11 @@ MODELS = (
         transformer="SkyReelsV2Transformer3DModel",
         stack=(_BLOCKS,),
         pipelines=("SkyReelsV2Pipeline",),
+    ),
+    _wan(
+        transformer="ChronoEditTransformer3DModel",
+        stack=(_BLOCKS,),
+        pipelines=("ChronoEditPipeline",),
     ),
 )
 
