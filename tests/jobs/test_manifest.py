@@ -41,6 +41,7 @@ def test_rows_done_and_failed_go_to_folders_of_their_own(tmp_path: Path) -> None
         "unstored": 0,
         "unwritten": "",
         "ended": "",
+        "salvaged": False,
     }
     assert pq.read_table(output.manifest).to_pylist() == table(Row, [rows[0], rows[2]]).to_pylist()
     assert pq.read_table(output.failed)["error"].to_pylist() == ["ValueError: no"]
