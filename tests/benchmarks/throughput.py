@@ -45,7 +45,7 @@ class Peaks:
                     continue
                 if process.info["pid"] == driver:
                     self.driver = max(self.driver, memory.rss)
-                elif "Generate" in " ".join(process.info["cmdline"] or []):
+                elif "MapBatches(Actor)" in " ".join(process.info["cmdline"] or []):
                     self.actor = max(self.actor, memory.rss)
 
 
