@@ -108,6 +108,24 @@ def test_numbers_that_were_not_measured_and_orders_that_are_asked_for_are_lines(
     assert not calibration.schedule(3).weights
 
 
+def test_on_a_transformer_alone_lines_stand_in(calibrated: tuple[FluxPipeline, teacache.Calibration, str]) -> None:
+    pipe, _, file = calibrated
+    with teacache.enabled(pipe, teacache.ScheduleConfig(computed=4, calibration=file, order=1)):
+        lines = run(pipe)
+    with teacache.enabled(pipe.transformer, teacache.ScheduleConfig(computed=4, calibration=file)):
+        assert torch.equal(run(pipe), lines)
+
+
+def test_terms_are_copies() -> None:
+    """A pipeline may write into what the denoiser answered."""
+    terms, output, sample = Terms(), torch.ones(1), torch.ones(1)
+    terms.begin(sample)
+    terms.add(0, output, [output])
+    for tensor in (output, sample):
+        tensor.add_(1)
+    assert [term.item() for term in terms.tensors] == [1.0, 1.0]
+
+
 def test_with_all_steps_computed_the_result_is_the_uncached_one(
     calibrated: tuple[FluxPipeline, teacache.Calibration, str],
 ) -> None:
