@@ -116,7 +116,7 @@ def _measure(ready: Checked, model: Model, chosen: Sequence[Sample], recordings:
                   "once (actors.batch_size)", markup=False)  # fmt: skip
     rows = _mapped(ready, model, Measure, work, samples=list(chosen), outputs=outputs)
     found = [Schedule.from_dict(one) for row in rows for one in json.loads(row["schedules"])]
-    return {name: tuple(sorted(found, key=lambda one: len(one.steps))) for name in conditions.denoisers}
+    return {name: tuple(sorted(found, key=lambda one: one.computed)) for name in conditions.denoisers}
 
 
 def _mapped(

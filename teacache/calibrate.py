@@ -59,7 +59,7 @@ def calibrate(
         held_out: the share of the prompts, the last ones, that the fit does not see.
         seed: prompt number i runs with seed + i.
         measured: the numbers of computed steps; () measures none, None a dozen from all steps over 1.5 to all over 25,
-            which takes up to twelve times as long as the same prompts uncached.
+            which takes up to twenty times as long as the same prompts uncached.
         batch: how many prompts measure, together.
         call: further arguments of the pipeline (height, width, guidance_scale, ...), as they will be used.
 

@@ -74,10 +74,11 @@ class Calibration:
         """Of one of the pipeline's denoisers."""
         return self.polynomials[denoiser]
 
-    def schedule(self, computed: int, denoiser: str = "transformer", *, lines: bool = False) -> Schedule:
+    def schedule(self, computed: float, denoiser: str = "transformer", *, lines: bool = False) -> Schedule:
         """The best schedule with a number of computed steps: a measured one where there is one, else for lines.
 
         Args:
+            computed: as `Schedule.computed` counts; with a fraction where the first step is unguided.
             lines: for lines in any case.
 
         Raises:
@@ -85,9 +86,10 @@ class Calibration:
         """
         schedules = self.schedules.get(denoiser, ())
         for schedule in (*(() if lines else self.measured.get(denoiser, ())), *schedules):
-            if len(schedule.steps) == computed:
+            if abs(schedule.computed - computed) < 0.01:  # a third is written as 3.33
                 return schedule
-        known = f"{len(schedules[0].steps)} to {len(schedules[-1].steps)}" if schedules else "none"
+        numbers = {round(schedule.computed, 2) for schedule in (*self.measured.get(denoiser, ()), *schedules)}
+        known = ", ".join(f"{number:g}" for number in sorted(numbers)) or "none"
         raise CoefficientsError(f"no schedule with {computed} computed steps was calibrated; there are: {known}")
 
     def save(self, path: str | Path) -> Path:
@@ -114,7 +116,7 @@ class Calibration:
             low, high = fit.fitted_range
             if not (low < high and fit.coefficients and all(map(math.isfinite, (*fit.coefficients, low, high)))):
                 raise CoefficientsError(f"{file}: coefficients {fit.coefficients} on {fit.fitted_range} are no fit")
-        if any(len(schedule.weights[0]) < 2 for each in loaded.measured.values() for schedule in each):
+        if not all(map(_whole, (schedule for each in loaded.measured.values() for schedule in each))):
             raise CoefficientsError(f"{file}: its schedules were measured by an earlier teacache; calibrate again")
         return loaded
 
@@ -136,3 +138,9 @@ class Calibration:
             schedules=schedules,
             measured=measured,
         )
+
+
+def _whole(schedule: Schedule) -> bool:
+    """Whether the first step's weights are for the sample, the output and, in a guided step, each branch's answer."""
+    guided = schedule.branches > 1 and 0 not in schedule.unguided
+    return len(schedule.weights[0]) == 2 + schedule.branches * guided

@@ -162,8 +162,9 @@ class ScheduleConfig(RunConfig):
 
     steps: tuple[int, ...] = ()
     """The computed steps. A run's first step is computed in any case; usually the last one belongs to the list."""
-    computed: int | None = None
-    """Instead of a list: how many steps to compute. Which ones, a calibration says."""
+    computed: int | float | None = None
+    """Instead of a list: how many steps to compute. Which ones, a calibration says. 3.5 is four, of which the first
+    runs the first of two guidance branches alone: where guidance has several calls, a calibration has such ones too."""
     calibration: str | None = None
     """Its file or folder; None: that beside the weights."""
     order: int | None = None
@@ -179,8 +180,8 @@ class ScheduleConfig(RunConfig):
             raise ValueError("give steps, or computed and a calibration beside the weights")
         if self.calibration is not None and self.computed is None:
             raise ValueError("calibration goes with computed; a list of steps needs none")
-        if self.computed is not None and self.computed < 2:
-            raise ValueError(f"computed must be >= 2, got {self.computed!r}")
+        if self.computed is not None and not 1 < self.computed < float("inf"):
+            raise ValueError(f"computed must be more than 1, got {self.computed!r}")
         if self.steps and (self.steps[0] < 0 or list(self.steps) != sorted(set(self.steps))):
             raise ValueError(f"steps must be a growing list of step numbers from 0 on, got {self.steps!r}")
         if self.num_inference_steps is not None and self.steps and self.steps[-1] >= self.num_inference_steps:

@@ -70,7 +70,9 @@ def _weighted(config: ScheduleConfig, schedule: Schedule) -> Method:
     return replace(UNCACHED, supply=supply)
 
 
-def _calibrated(config: ScheduleConfig, computed: int, checkpoint: Checkpoint, *, lines: bool) -> tuple[Schedule, int]:
+def _calibrated(
+    config: ScheduleConfig, computed: float, checkpoint: Checkpoint, *, lines: bool
+) -> tuple[Schedule, int]:
     """The calibrated schedule, and the number of steps that it is for."""
     calibration = find_calibration(checkpoint, config.calibration)
     if calibration is None:

@@ -20,6 +20,10 @@ class Supply(Protocol):
         """Whether the denoiser need not run at a step."""
         ...
 
+    def unguided(self, step: int) -> bool:
+        """Whether at a step that is computed only the first guidance branch need run, and answers for all."""
+        ...
+
     def pass_on(self, step: int, output: Tensor, answers: Sequence[Any], sample: Tensor, *, computed: bool) -> Tensor:
         """What the scheduler is to get at a step.
 
@@ -31,9 +35,16 @@ class Supply(Protocol):
         ...
 
 
+def parts_of(output: Tensor, answers: Sequence[Any]) -> list[Tensor]:
+    """What each guidance branch says about a guided output, whether they are several calls or one batch."""
+    firsts = [next(tensors_in(answer)) for answer in answers]
+    return [part for first in firsts for part in torch.split(first, len(output)) if part.shape == output.shape]
+
+
 class Terms:
     """What the sums are made of: the sample that a run starts from, then of every computed step the output, and where
-    a pipeline makes that of several guidance branches, theirs as well.
+    a pipeline makes that of several guidance branches, theirs as well; but for unguided steps, whose output is what
+    the pipeline makes of one branch.
 
     A pipeline may scale the guided output by something that is not linear in the branches (Lumina2); then the branches
     say more than it alone. Memory: one to three outputs of the denoiser per computed step, small beside a residual (for
@@ -52,10 +63,8 @@ class Terms:
         if not self.tensors or (self.tensors[0].shape, self.tensors[0].device) != here:
             self.steps, self.tensors, self.outputs = [], [sample.detach().clone()], []
 
-    def add(self, step: int, output: Tensor, answers: Sequence[Any]) -> None:
+    def add(self, step: int, output: Tensor, parts: Sequence[Tensor]) -> None:
         """The terms of a computed step, the output first."""
-        firsts = [next(tensors_in(answer)) for answer in answers]
-        parts = [part for first in firsts for part in torch.split(first, len(output)) if part.shape == output.shape]
         self.steps.append(step)
         self.outputs.append(len(self.tensors))
         self.tensors += [tensor.detach().clone() for tensor in (output, *(parts if len(parts) > 1 else ()))]
@@ -72,37 +81,45 @@ class WeightedOutputs:
     def __init__(self, schedule: Schedule) -> None:
         self._schedule = schedule
         self._terms = Terms()
-        self._warned = False
+        self._other_branches = False
 
     def skips(self, step: int) -> bool:
         """Whether the denoiser need not run at a step: something that was computed can stand for it."""
         return bool(self._terms.steps) and step not in self._schedule.steps
 
+    def unguided(self, step: int) -> bool:
+        """Whether only the first guidance branch need run at a step, in a run that follows the schedule."""
+        steps = self._schedule.steps
+        return step in self._schedule.unguided and self._terms.steps == [node for node in steps if node < step]
+
     def pass_on(self, step: int, output: Tensor, answers: Sequence[Any], sample: Tensor, *, computed: bool) -> Tensor:
         """What the scheduler is to get at a step."""
         if computed:
+            unguided, parts = self.unguided(step), parts_of(output, answers)
             self._terms.begin(sample)
-            self._terms.add(step, output, answers)
+            self._terms.add(step, output, () if unguided else parts)
+            self._compare(len(parts))
         weights = self._weights(step)
         if weights is not None:
             return weighted_sum(weights, self._terms.tensors, like=output)
         return output if computed else self._line(step)
 
-    def _weights(self, step: int) -> tuple[float, ...] | None:
-        """Of the terms so far; None where the schedule knows no run like this one."""
-        terms, steps, rows = self._terms, self._schedule.steps, self._schedule.weights
-        if step >= len(rows) or terms.steps != [node for node in steps if node <= step]:
-            return None
-        if len(rows[step]) == len(terms.tensors):
-            return rows[step]
-        if not self._warned:
-            self._warned = True
+    def _compare(self, branches: int) -> None:
+        """Warns once where a step had other guidance branches than the schedule's."""
+        branches, measured = max(1, branches), self._schedule.branches
+        if branches != measured and self._schedule.weights and not self._other_branches:
             warnings.warn(
-                f"the schedule was measured with {len(rows[0]) - 1} outputs per step and this run has "
-                f"{(len(terms.tensors) - 1) // len(terms.steps)}: guidance is on in one of them only; lines stand in",
+                f"the schedule was measured with {measured} guidance branches and this run has {branches}: guidance is "
+                "on in one of them only; lines stand in",
                 stacklevel=2,
             )
-        return None
+            self._other_branches = True
+
+    def _weights(self, step: int) -> tuple[float, ...] | None:
+        """Of the terms so far; None where the schedule knows no run like this one."""
+        steps, rows = self._schedule.steps, self._schedule.weights
+        follows = step < len(rows) and self._terms.steps == [node for node in steps if node <= step]
+        return rows[step] if follows and not self._other_branches else None
 
     def _line(self, step: int) -> Tensor:
         *older, newest = [self._terms.tensors[place] for place in self._terms.outputs[-2:]]

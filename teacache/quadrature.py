@@ -8,7 +8,7 @@ its own. Only inner products are needed to predict how near, for any list of ste
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,8 @@ SHARES = (0.0, 0.5, 1.0)
 
 MOVES = (-4, -2, -1, 1, 2, 4)
 """How far the search moves one computed step at a time."""
+
+Steps = tuple[int, ...]
 
 _RIDGE = 1e-9  # of the outputs' mean square: what two outputs may have in common before their weights run away
 
@@ -55,14 +57,14 @@ def outputs_of(recordings: Sequence[Recording]) -> Outputs | None:
     return Outputs(first_step=whole[0].first_step, products=tuple(map(tuple, products.tolist())), gains=whole[0].gains)
 
 
-def candidates(outputs: Outputs, computed: int) -> set[tuple[int, ...]]:
+def candidates(outputs: Outputs, computed: int) -> set[Steps]:
     """Lists of so many computed steps that may be good, as the scheduler numbers them: the one that is predicted to be
     the best, and those of even distances."""
     even = [spread(outputs.gains, computed, share) for share in SHARES]
     return {tuple(outputs.first_step + step for step in steps) for steps in (choose_steps(outputs, even), *even)}
 
 
-def spread(gains: Sequence[float], computed: int, share: float) -> tuple[int, ...]:
+def spread(gains: Sequence[float], computed: int, share: float) -> Steps:
     """Steps at even distances, the first among them.
 
     Args:
@@ -77,31 +79,40 @@ def spread(gains: Sequence[float], computed: int, share: float) -> tuple[int, ..
     return tuple(steps)
 
 
-def choose_steps(outputs: Outputs, starts: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
-    """The list with the least predicted error that is found from some lists.
-
-    Moves one computed step at a time while that lowers the error: to look at all lists would take too long.
-    """
+def choose_steps(outputs: Outputs, starts: Sequence[Steps]) -> Steps:
+    """The list with the least predicted error that is found from some lists: to look at all would take too long."""
     products, gains = np.array(outputs.products), np.array(outputs.gains)
-    return min((_improved(products, gains, start) for start in starts), key=lambda found: found[0])[1]
+
+    def error_of(steps: Steps) -> float:
+        return predicted_error(products, gains, steps)
+
+    return min((descend(error_of, start, len(gains), MOVES) for start in starts), key=error_of)
 
 
-def _improved(
-    products: NDArray[np.float64], gains: NDArray[np.float64], steps: tuple[int, ...]
-) -> tuple[float, tuple[int, ...]]:
-    """The predicted error and the steps, once no move lowers it."""
-    best, count, improved = predicted_error(products, gains, steps), len(gains), len(steps) < len(gains)
+def descend(
+    error_of: Callable[[Steps], float], steps: Steps, count: int, moves: Sequence[int], tries: int = 0
+) -> Steps:
+    """Move one computed step at a time while that lowers the error.
+
+    Args:
+        count: of all steps.
+        moves: how far.
+        tries: how many errors may be asked for, the first one's among them; 0 for any number.
+    """
+    errors, improved = {steps: error_of(steps)}, True
     while improved:
         improved = False
         for place in range(1, len(steps)):
-            for move in MOVES:
+            for move in moves:
                 moved = tuple(sorted({*steps[:place], steps[place] + move, *steps[place + 1 :]}))
-                if len(moved) < len(steps) or moved[0] != 0 or moved[-1] >= count:
+                if len(moved) < len(steps) or moved[0] != 0 or moved[-1] >= count or moved in errors:
                     continue
-                error = predicted_error(products, gains, moved)
-                if error < best * (1 - 1e-4):
-                    steps, best, improved = moved, error, True
-    return best, steps
+                if len(errors) == tries:
+                    return steps
+                errors[moved] = error_of(moved)
+                if errors[moved] < errors[steps] * (1 - 1e-4):
+                    steps, improved = moved, True
+    return steps
 
 
 def predicted_error(products: NDArray[np.float64], gains: NDArray[np.float64], steps: Sequence[int]) -> float:

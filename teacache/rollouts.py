@@ -1,7 +1,7 @@
 """Measure schedules: the weights with which what a schedule computes stands for all of a run.
 
-Some prompts run uncached, in one call, and then under schedules: for each number of computed steps some lists
-that `quadrature.py` proposes, of which the best stays. In such a run what the scheduler gets
+Some prompts run uncached, in one call, and then under schedules: for each number of computed steps some lists that
+`quadrature.py` proposes and some near the best of them, of which the best stays. In such a run what the scheduler gets
 is made of what is known so far: the sample that the run started from and, of every computed step, the guided output and
 the answers of the guidance branches. At every step they get the weights that bring what has been added up, each output
 times its gain, nearest to the uncached runs' true sum, by least squares over the prompts. So a skipped step passes on a
@@ -13,22 +13,25 @@ Non-Stationary Solvers", 2024, arXiv 2403.01329.
 The sample matters where the denoiser's output holds it (v-prediction), the branches where the guided output is not
 linear in them (Lumina2 scales it to the conditional one's norm).
 
-Memory beside the call itself: the terms of the computed steps, and sketches (`recording.py`) of all outputs.
+Memory beside the call itself: the terms of the computed steps, sketches (`recording.py`) of all outputs, and two sets
+of the prompts' pictures or videos on the host.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from teacache.branches import UNCACHED
 from teacache.cache import with_method
-from teacache.outputs import Terms, weighted_sum
-from teacache.quadrature import Outputs, candidates
+from teacache.outputs import Terms, parts_of, weighted_sum
+from teacache.quadrature import Outputs, Steps, candidates, descend
 from teacache.recording import Sketch
 from teacache.scheduler_steps import changed
 from teacache.scheduling import Schedule
@@ -45,32 +48,76 @@ def default_counts(steps: int) -> list[int]:
 
 def measure(pipe: Any, prompts: Sequence[str], outputs: Outputs, counts: Sequence[int], *,
             seeds: Sequence[int], **call: Any) -> tuple[Schedule, ...]:  # fmt: skip
-    """One schedule for each number of computed steps, with weights; none where the run is not the scheduler's whole.
+    """Schedules for each number of computed steps, with weights; none where the run is not the scheduler's whole.
+
+    Where guidance has several calls, there is also one per number whose first step is unguided: at all noise the
+    unconditional answer tells next to nothing beyond the noise. (Only up to a quarter of the steps: half a step of more
+    is little.)
 
     Args:
         outputs: what uncached runs told; `counts` of their steps are chosen from them.
         seeds: of the prompts.
         call: the pipeline's other arguments.
     """
-    truth = _Truth()
-
-    def run() -> None:
-        generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
-        pipe(list(prompts), generator=generators, output_type="latent", **call)
-
-    with changed(pipe.scheduler, truth.hear):
-        run()
-    if outputs.first_step != 0 or len(truth.sketches) != len(outputs.gains):
+    runs = _Runs(pipe, prompts, seeds, call)
+    if outputs.first_step != 0 or len(runs.truth.sketches) != len(outputs.gains):
         return ()
+    found: list[Schedule] = []
+    for count in counts:
+        guided = runs.search(outputs, candidates(outputs, count))
+        found.append(guided)
+        if runs.calls > 1 and 4 * count <= len(outputs.gains):
+            found.append(runs.search(outputs, {guided.steps}, unguided=True))
+    return tuple(found)
 
-    def measured(steps: tuple[int, ...]) -> Schedule:
-        fitting = Fitting(steps, outputs.gains, truth)
-        with with_method(pipe, lambda name, progress: replace(UNCACHED, supply=lambda total: fitting)):
-            run()
-        return Schedule(steps=steps, error=fitting.error, weights=tuple(fitting.rows))
 
-    lists = [sorted(candidates(outputs, count)) for count in counts]
-    return tuple(min(map(measured, each), key=lambda schedule: schedule.error) for each in lists)
+class _Runs:
+    """Runs of the same prompts, uncached first, then under schedules."""
+
+    def __init__(self, pipe: Any, prompts: Sequence[str], seeds: Sequence[int], call: Mapping[str, Any]) -> None:
+        self._pipe, self._prompts, self._seeds, self._call = pipe, list(prompts), seeds, call
+        self._kind = "latent" if getattr(pipe, "vae", None) is None else "np"
+        self.truth = _Truth()
+        self.calls = 1
+        """Of the denoiser at a step."""
+        with changed(pipe.scheduler, self.truth.hear):
+            self._uncached = self._run()
+
+    def search(self, outputs: Outputs, starts: Collection[Steps], *, unguided: bool = False) -> Schedule:
+        """The best of some lists, and of those near it, as many as together compute as much as one uncached run.
+
+        The pictures tell which is the best: the geometric mean over samples of their squared errors, as decibels are
+        averaged. The least error of the latents is not theirs.
+        """
+        found: dict[Steps, tuple[float, Schedule]] = {}
+
+        def error_of(steps: Steps) -> float:
+            if steps not in found:
+                found[steps] = self._under(steps, steps[:1] if unguided else (), outputs.gains)
+            return found[steps][0]
+
+        start, count = min(sorted(starts), key=error_of), len(outputs.gains)
+        far = max(1, round(count / len(start) / 5))
+        moves = dict.fromkeys((-far, far, -max(1, far // 2), max(1, far // 2)))
+        return found[descend(error_of, start, count, tuple(moves), max(1, count // len(start) - len(starts) + 1))][1]
+
+    def _under(self, steps: Steps, unguided: Steps, gains: Sequence[float]) -> tuple[float, Schedule]:
+        """The pictures' error under a schedule that is fitted on the way, and that."""
+        fitting = Fitting(steps, gains, self.truth, unguided)
+        with with_method(self._pipe, lambda name, progress: replace(UNCACHED, supply=lambda total: fitting)):
+            pictures = self._run()
+        self.calls = fitting.calls
+        squares = np.square(pictures - self._uncached).reshape(len(pictures), -1).mean(1)
+        schedule = Schedule(steps=steps, error=fitting.error, weights=tuple(fitting.rows), branches=fitting.branches,
+                            unguided=unguided)  # fmt: skip
+        return float(np.exp(np.log(squares + 1e-12).mean())), schedule
+
+    def _run(self) -> NDArray[np.float32]:
+        """The pictures or videos of all prompts, samples first; latents where the pipeline has no decoder."""
+        generators = [torch.Generator("cpu").manual_seed(seed) for seed in self._seeds]
+        made = self._pipe(self._prompts, generator=generators, output_type=self._kind, return_dict=False, **self._call)
+        samples = made[0].float().cpu() if isinstance(made[0], Tensor) else made[0]
+        return np.stack([np.asarray(sample, dtype=np.float32) for sample in samples])
 
 
 class _Truth:
@@ -88,8 +135,11 @@ class _Truth:
 class Fitting:
     """Supplies a run's scheduler: finds the weights of each step when it comes, and passes on what they make."""
 
-    def __init__(self, steps: tuple[int, ...], gains: Sequence[float], truth: _Truth) -> None:
-        self.steps = steps
+    def __init__(self, steps: Steps, gains: Sequence[float], truth: _Truth,
+                 unguided: Steps = ()) -> None:  # fmt: skip
+        self.steps, self._unguided = steps, unguided
+        self.branches = self.calls = 1
+        """Of the denoiser at a step, and how many calls they are in."""
         self.rows: list[tuple[float, ...]] = []
         self.error = 0.0
         self._gains, self._truth = gains, truth
@@ -103,13 +153,19 @@ class Fitting:
         """Whether the denoiser need not run at a step."""
         return step not in self.steps
 
+    def unguided(self, step: int) -> bool:
+        """Whether only the first guidance branch need run at a step."""
+        return step in self._unguided
+
     def pass_on(self, step: int, output: Tensor, answers: Sequence[Any], sample: Tensor, *, computed: bool) -> Tensor:
         """What the scheduler is to get at a step."""
         gain, whole = self._gains[step], self._terms.steps == list(range(step))
         self._due = self._due + gain * self._truth.sketches[step].cpu()
         if computed:
+            parts = parts_of(output, answers)
+            self.branches, self.calls = max(1, len(parts)), len(answers)
             self._terms.begin(sample)
-            self._terms.add(step, output, answers)
+            self._terms.add(step, output, () if self.unguided(step) else parts)
             new = self._terms.tensors[len(self._sketches) :]
             self._sketches += [self._truth.sketch(term).double().cpu() for term in new]
             self._passed_on = torch.cat([self._passed_on, torch.zeros(len(new), dtype=torch.double)])

@@ -53,12 +53,20 @@ class Run:
     def answer(self, branch: Branch, inputs: tuple[Kind, ...]) -> Any:
         """What the denoiser is to answer to latents of these kinds without running; None: it is to run.
 
-        The answer is of no meaning: the scheduler will get a sum of earlier outputs.
+        The answer is of no meaning: the scheduler will get a sum of earlier outputs. At an unguided step it is the
+        first branch's, so that what the pipeline makes of all is that one's alone.
         """
-        if self.supply is None or self.place is None or not self.supply.skips(self.place.step):
+        if self.supply is None or self.place is None:
             return None
-        answer = branch.answer_to(inputs)
-        self.skipped = self.skipped or answer is not None
+        if self.supply.skips(self.place.step):
+            answer = branch.answer_to(inputs)
+            self.skipped = self.skipped or answer is not None
+            return answer
+        first = self.branches[self.called[0]]
+        if branch is first or not self.supply.unguided(self.place.step):
+            return None
+        answer = first.answer_to(inputs)
+        branch.remember(inputs, answer)  # for the steps that are skipped before it runs for the first time
         return answer
 
     def to_scheduler(self, output: Tensor, sample: Tensor) -> Tensor:

@@ -29,11 +29,26 @@ class Schedule:
     weights: tuple[tuple[float, ...], ...] = ()
     """For each step of a run, what each term known so far counts in what is passed on (`outputs.py`): the first sample,
     then of every computed step the guided output and, where guidance has several branches, theirs."""
+    branches: int = 1
+    """Of the guidance, in the runs that the weights were measured on."""
+    unguided: tuple[int, ...] = ()
+    """The computed steps at which only the first branch runs."""
+
+    @property
+    def computed(self) -> float:
+        """How many steps' worth of the denoiser: an unguided step counts one branch of all."""
+        return len(self.steps) - len(self.unguided) * (1 - 1 / self.branches)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Schedule:
         """From what `dataclasses.asdict` made, also after a way through JSON, which is exact."""
-        return cls(steps=tuple(data["steps"]), error=data["error"], weights=tuple(map(tuple, data.get("weights", ()))))
+        return cls(
+            steps=tuple(data["steps"]),
+            error=data["error"],
+            weights=tuple(map(tuple, data.get("weights", ()))),
+            branches=data.get("branches", 1),
+            unguided=tuple(data.get("unguided", ())),
+        )
 
 
 def find_schedules(recordings: Sequence[Recording]) -> tuple[Schedule, ...]:

@@ -147,7 +147,7 @@ class Session:
         if output is None or call is None:
             self.discard()
             return output
-        if self._run is not None and self._run.supply is not None and call.answer is None:
+        if self._run is not None and self._run.supply is not None:
             self._run.answers.append(output)
         try:
             return call.end(output)

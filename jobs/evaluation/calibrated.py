@@ -69,7 +69,10 @@ def _known(model: Model, file: Path, steps: int) -> tuple[Known, list[str]]:
     measured = calibration.conditions.num_inference_steps
     if measured != steps:
         return Known(calibration=named), [_EVENLY.format(f"{file} is of {measured} steps")]
-    numbers = [{len(each.steps) for each in schedules} for schedules in calibration.schedules.values()]
+    numbers = [
+        {each.computed for each in (*schedules, *calibration.measured.get(denoiser, ()))}
+        for denoiser, schedules in calibration.schedules.items()
+    ]
     return Known(calibration=named, computed=frozenset(set.intersection(*numbers))), []
 
 

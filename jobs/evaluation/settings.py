@@ -45,8 +45,9 @@ class Known:
 
     calibration: str | None = None
     """Its file, where a job has to name it: one beside the weights is found without."""
-    computed: frozenset[int] = frozenset()
-    """The numbers of computed steps that it has schedules for, of this number of steps in all."""
+    computed: frozenset[float] = frozenset()
+    """The numbers of computed steps that it has schedules for, of this number of steps in all; with a fraction where a
+    step is unguided."""
 
 
 Places = Callable[[int, Known], Iterator[tuple[str, Fields]]]
@@ -81,6 +82,8 @@ def _schedules(steps: int, known: Known) -> Iterator[tuple[str, Fields]]:
         # The number of steps is told so that a run of another one is refused: the list is for this one.
         even = {"steps": evenly(computed, steps), "num_inference_steps": steps}
         yield f"{computed} computed", {"computed": computed, **named} if computed in known.computed else even
+    for fraction in sorted(number for number in known.computed if number % 1):
+        yield f"{fraction:.4g} computed", {"computed": round(fraction, 2), **named}
 
 
 METHODS = (

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import torch
 from diffusers import FluxPipeline
 
 import teacache
-from teacache.outputs import Terms, WeightedOutputs, weighted_sum
+from teacache.outputs import Terms, WeightedOutputs, parts_of, weighted_sum
 from teacache.scheduling import Schedule
 from tests.teacache.tiny.flux import embeddings
 
@@ -158,9 +160,9 @@ def test_steps_other_than_those_of_the_weights_are_passed_on_and_skipped_ones_fo
 
 
 def test_a_run_with_other_branches_than_the_calibration_had_warns_and_follows_the_line() -> None:
-    schedule = Schedule(steps=(0, 1), error=0.0, weights=((0.0, 1.0, 0.0, 0.0), (0.0,) * 7, (0.0,) * 7))
-    outputs = WeightedOutputs(schedule)
-    with pytest.warns(UserWarning, match="measured with 3 outputs per step and this run has 1") as warned:
+    weights = ((0.0, 1.0, 0.0, 0.0), (0.0,) * 7, (0.0,) * 7)
+    outputs = WeightedOutputs(Schedule(steps=(0, 1), error=0.0, weights=weights, branches=2))
+    with pytest.warns(UserWarning, match="measured with 2 guidance branches and this run has 1") as warned:
         passed_on = [supply(outputs, step, float(step), computed=step < 2) for step in range(3)]
     assert passed_on == [0.0, 1.0, 2.0]
     assert len(warned) == 1
@@ -168,16 +170,31 @@ def test_a_run_with_other_branches_than_the_calibration_had_warns_and_follows_th
 
 def test_the_answers_of_several_branches_are_terms_also_where_they_are_one_batch() -> None:
     guided, sample = torch.tensor([[3.0]]), torch.tensor([[100.0]])
-    calls, batch, alone = Terms(), Terms(), Terms()
-    for terms, answers in ((calls, [(guided - 2,), (guided - 1,)]), (batch, [torch.cat([guided - 2, guided - 1])]),
-                           (alone, [guided])):  # fmt: skip
+    for answers, expected in (
+        ([(guided - 2,), (guided - 1,)], [100.0, 3.0, 1.0, 2.0]),
+        ([torch.cat([guided - 2, guided - 1])], [100.0, 3.0, 1.0, 2.0]),
+        ([guided], [100.0, 3.0]),
+    ):
+        terms = Terms()
         terms.begin(sample)
-        terms.add(0, guided, answers)
-    assert [term.item() for term in calls.tensors] == [100.0, 3.0, 1.0, 2.0]
-    assert [term.item() for term in batch.tensors] == [100.0, 3.0, 1.0, 2.0]
-    assert [term.item() for term in alone.tensors] == [100.0, 3.0]
-    alone.begin(torch.ones(1, 2))
-    assert (alone.steps, len(alone.tensors)) == ([], 1)
+        terms.add(0, guided, parts_of(guided, answers))
+        assert [term.item() for term in terms.tensors] == expected
+        terms.begin(torch.ones(1, 2))
+        assert (terms.steps, len(terms.tensors)) == ([], 1)
+
+
+def test_an_unguided_step_counts_a_branch_and_only_in_a_run_that_follows_the_schedule() -> None:
+    weights = ((0.0, 2.0), (0.0, 3.0), (0.0, 1.0, 10.0, 100.0, 1000.0))
+    schedule = Schedule(steps=(0, 2), error=0.0, weights=weights, branches=2, unguided=(0,))
+    assert schedule.computed == 1.5
+    assert Schedule.from_dict(json.loads(json.dumps(asdict(schedule)))) == schedule
+    outputs, sample = WeightedOutputs(schedule), torch.tensor([100.0])
+    one, two = torch.tensor([1.0]), torch.tensor([2.0])
+    assert [outputs.unguided(step) for step in range(3)] == [True, False, False]
+    assert outputs.pass_on(0, one, [(one,), (one,)], sample, computed=True) == 2.0
+    assert outputs.pass_on(1, two, [(two,), (two,)], sample, computed=False) == 3.0
+    assert outputs.pass_on(2, one, [(two,), (one,)], sample, computed=True) == 1211.0
+    assert not outputs.unguided(0)  # a loop that goes back in time
 
 
 def test_the_type_of_the_sample_may_change_on_the_way() -> None:

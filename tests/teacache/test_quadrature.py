@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from teacache.quadrature import DRIFT, Outputs, candidates, choose_steps, outputs_of, predicted_error, spread
+from teacache.quadrature import DRIFT, Outputs, candidates, choose_steps, descend, outputs_of, predicted_error, spread
 from tests.teacache.test_scheduling import recording
 
 STEPS = 9
@@ -79,6 +79,23 @@ def test_no_step_that_is_chosen_is_better_one_further(computed: int) -> None:
             moved = sorted({*steps[:place], steps[place] + move, *steps[place + 1 :]})
             if len(moved) == computed and moved[0] == 0 and moved[-1] < STEPS:
                 assert predicted_error(products, gains, moved) >= best * (1 - 2e-4)
+
+
+def test_a_descent_moves_one_step_at_a_time_and_asks_for_so_many_errors_at_most() -> None:
+    asked: list[tuple[int, ...]] = []
+
+    def error_of(steps: tuple[int, ...]) -> float:
+        asked.append(steps)
+        return 1.0 + abs(steps[1] - 5) + abs(steps[2] - 7)
+
+    assert descend(error_of, (0, 2, 4), 9, (-1, 1)) == (0, 5, 7)
+    assert len(asked) == len(set(asked))
+    for tries in (1, 2, 5):
+        asked.clear()
+        found = descend(error_of, (0, 2, 4), 9, (-1, 1), tries)
+        assert len(asked) == tries
+        assert error_of(found) == min(map(error_of, list(asked)))
+    assert descend(error_of, (0, 1, 2), 3, (-1, 1)) == (0, 1, 2)  # nowhere to go
 
 
 def test_outputs_are_the_mean_of_whole_runs_and_unknown_where_a_scheduler_is_not_linear() -> None:

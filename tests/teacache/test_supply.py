@@ -34,12 +34,17 @@ COMPUTED = (0, 1, 3)
 class LastOutput:
     """Passes on three quarters of the last computed output in the place of the skipped ones."""
 
+    computed: tuple[int, ...] = COMPUTED
+
     def __init__(self, total: int | None = None) -> None:
         self.known: Tensor | None = None
         self.answers: list[int] = []
 
     def skips(self, step: int) -> bool:
-        return self.known is not None and step not in COMPUTED
+        return self.known is not None and step not in self.computed
+
+    def unguided(self, step: int) -> bool:
+        return False
 
     def pass_on(self, step: int, output: Tensor, answers: Sequence[Any], sample: Tensor, *, computed: bool) -> Tensor:
         self.answers.append(len(answers))
@@ -55,14 +60,14 @@ def supplied(pipe: Any, supply: Any = LastOutput) -> AbstractContextManager[None
 
 
 @contextmanager
-def plainly_supplied(pipe: Any) -> Iterator[None]:
+def plainly_supplied(pipe: Any, computed: tuple[int, ...] = COMPUTED) -> Iterator[None]:
     """The same with every step computed: what it gives at skipped ones is thrown away before the scheduler."""
     step, scheduler, supply, count = pipe.scheduler.step, pipe.scheduler, LastOutput(), iter(range(1000))
 
     @functools.wraps(step)
     def supplied_step(model_output: Tensor, *args: Any, **kwargs: Any) -> Any:
         number = next(count)
-        output = supply.pass_on(number, model_output, (), model_output, computed=number in COMPUTED)
+        output = supply.pass_on(number, model_output, (), model_output, computed=number in computed)
         return step(output, *args, **kwargs)
 
     scheduler.step = supplied_step
@@ -225,7 +230,46 @@ def test_the_answers_of_all_branches_of_a_computed_step_are_handed_over() -> Non
 
     with supplied(pipe, supply):
         guided(tiny, pipe)
-    assert [one.answers for one in supplies] == [[2, 2, 0, 2, 0]]
+    assert [[one.answers[step] for step in COMPUTED] for one in supplies] == [[2, 2, 2]]
+
+
+class UnguidedStart(LastOutput):
+    computed = (0, 2, 3)
+
+    def unguided(self, step: int) -> bool:
+        return step == 0
+
+
+@contextmanager
+def plainly_unguided(pipe: Any, branches: int) -> Iterator[None]:
+    """At the first step every branch runs, and the first one's answer is put in the place of all."""
+    answers: list[Any] = []
+
+    def change(module: torch.nn.Module, args: Any, output: Any) -> Any:
+        answers.append(output)
+        return answers[0] if len(answers) <= branches else output
+
+    handle = pipe.transformer.register_forward_hook(change)
+    with plainly_supplied(pipe, UnguidedStart.computed):
+        yield
+    handle.remove()
+
+
+@pytest.mark.parametrize("name", sorted(name for name in set(TINY) - SEVERAL_CALLS if TINY[name].guidance == "calls"))
+def test_at_an_unguided_step_the_first_branch_runs_alone_and_answers_for_all(name: str) -> None:
+    tiny = TINY[name]
+    pipe = tiny.make()
+    with supplied(pipe, UnguidedStart), counted(pipe) as calls:
+        session = session_of(pipe.transformer)
+        found = guided(tiny, pipe)
+    assert session is not None
+    rows = [call.computed[0] for call in session.statistics().calls]
+    whole = tuple(step in UnguidedStart.computed for step in range(STEPS))
+    assert rows == [whole, *[(False, *whole[1:])] * (len(rows) - 1)]
+    with plainly_unguided(pipe, len(rows)), counted(pipe) as plainly:
+        assert torch.equal(guided(tiny, pipe), found)
+    assert len(calls) * STEPS * len(rows) == len(plainly) * sum(map(sum, rows))
+    assert len(rows) > 1
 
 
 def test_a_branch_that_comes_late_is_computed_and_its_step_is_not_taken_for_a_whole_one() -> None:

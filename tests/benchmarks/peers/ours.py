@@ -20,10 +20,12 @@ def computed_steps(steps: int) -> list[int]:
 
 def settings(steps: int, calibration: str) -> list[Setting]:
     schedule = partial(of, "schedule", teacache.ScheduleConfig, calibration=calibration)
+    measured = teacache.Calibration.load(calibration).measured.get("transformer", ())
+    unguided = sorted(round(each.computed, 2) for each in measured if each.unguided)
     tea_cache = partial(of, "TeaCache, order 1", teacache.TeaCacheConfig, calibration=calibration, order=1)
     adaptive = partial(of, "adaptive", teacache.AdaptiveConfig)
     return [
-        *(schedule(turned={"computed": count}) for count in computed_steps(steps)),
+        *(schedule(turned={"computed": count}) for count in (*computed_steps(steps), *unguided)),
         *(adaptive(turned={"tolerance": value}) for value in TOLERANCES),
         *(tea_cache(turned={"rel_l1_thresh": value}) for value in THRESHOLDS),
     ]
