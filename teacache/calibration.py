@@ -79,17 +79,20 @@ class Calibration:
 
         Args:
             computed: as `Schedule.computed` counts; with a fraction where the first step is unguided.
-            lines: for lines in any case.
+            lines: for lines in any case, which know no unguided steps.
 
         Raises:
             CoefficientsError: there is none with so many.
         """
-        schedules = self.schedules.get(denoiser, ())
-        for schedule in (*(() if lines else self.measured.get(denoiser, ())), *schedules):
-            if abs(schedule.computed - computed) < 0.01:  # a third is written as 3.33
-                return schedule
-        numbers = {round(schedule.computed, 2) for schedule in (*self.measured.get(denoiser, ()), *schedules)}
-        known = ", ".join(f"{number:g}" for number in sorted(numbers)) or "none"
+        schedules, several = self.schedules.get(denoiser, ()), self.measured.get(denoiser, ())
+        measured = next((each for each in several if abs(each.computed - computed) < 0.01), None)  # 3.33 is 10/3
+        wanted = computed if measured is None else len(measured.steps)
+        line = next((each for each in schedules if len(each.steps) == wanted), None)
+        found = line if lines or measured is None else measured
+        if found is not None:
+            return found
+        known = f"{len(schedules[0].steps)} to {len(schedules[-1].steps)}" if schedules else "none"
+        known += "".join(f", {each.computed:.3g}" for each in several if each.unguided)
         raise CoefficientsError(f"no schedule with {computed} computed steps was calibrated; there are: {known}")
 
     def save(self, path: str | Path) -> Path:

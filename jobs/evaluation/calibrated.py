@@ -13,6 +13,7 @@ from jobs.errors import Refused, refusing
 from jobs.evaluation.settings import FEWER_STEPS, METHODS, Known, Setting, fewer_steps, settings_of
 from jobs.paths import Output, packaged
 from teacache.calibration import CALIBRATION_FILE, Calibration
+from teacache.scheduling import Schedule
 
 _EVENLY = "schedule: evenly spaced steps, for {}"
 
@@ -70,10 +71,14 @@ def _known(model: Model, file: Path, steps: int) -> tuple[Known, list[str]]:
     if measured != steps:
         return Known(calibration=named), [_EVENLY.format(f"{file} is of {measured} steps")]
     numbers = [
-        {each.computed for each in (*schedules, *calibration.measured.get(denoiser, ()))}
+        {each.computed for each in (*schedules, *_unguided(calibration, denoiser))}
         for denoiser, schedules in calibration.schedules.items()
     ]
     return Known(calibration=named, computed=frozenset(set.intersection(*numbers))), []
+
+
+def _unguided(calibration: Calibration, denoiser: str) -> list[Schedule]:
+    return [each for each in calibration.measured.get(denoiser, ()) if each.unguided]
 
 
 def _file(model: Model, output: Output) -> Path | None:

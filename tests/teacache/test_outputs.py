@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +108,19 @@ def test_numbers_that_were_not_measured_and_orders_that_are_asked_for_are_lines(
     assert calibration.schedule(4).weights
     assert not calibration.schedule(4, lines=True).weights
     assert not calibration.schedule(3).weights
+
+
+def test_fractions_are_of_unguided_schedules_and_lines_have_as_many_steps(
+    calibrated: tuple[FluxPipeline, teacache.Calibration, str],
+) -> None:
+    _, whole, _ = calibrated
+    half = Schedule(steps=(0, 2, 5, 6), error=0.0, weights=((0.0, 1.0),), branches=2, unguided=(0,))
+    calibration = replace(whole, measured={"transformer": (half, *whole.measured["transformer"])})
+    assert calibration.schedule(3.5) is half
+    assert calibration.schedule(3.5, lines=True) is whole.schedule(4, lines=True)
+    assert calibration.schedule(4) is whole.schedule(4)
+    with pytest.raises(teacache.CoefficientsError, match=r"no schedule with 2\.5 computed steps .*: 2 to 8, 3\.5"):
+        calibration.schedule(2.5)
 
 
 def test_on_a_transformer_alone_lines_stand_in(calibrated: tuple[FluxPipeline, teacache.Calibration, str]) -> None:

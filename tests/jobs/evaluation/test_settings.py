@@ -29,9 +29,10 @@ def test_fewer_steps_have_no_cache() -> None:
 
 
 def test_schedules_come_from_the_calibration_where_it_has_them() -> None:
-    known = Known(computed=frozenset({14, 7}), calibration="c.json")
+    known = Known(computed=frozenset({14, 7, 3.5, 10 / 3}), calibration="c.json")
     found = {setting.label: setting.cache.config for setting in settings_of(SCHEDULE, model(), 28, known)}
     assert (found["7 computed"].computed, found["7 computed"].calibration) == (7, "c.json")
+    assert [found[label].computed for label in ("3.5 computed", "3.333 computed")] == [3.5, 3.33]
     # The list is for this number of steps: a job with another one is refused.
     assert (found["9 computed"].steps, found["9 computed"].num_inference_steps) == (evenly(9, 28), 28)
 
