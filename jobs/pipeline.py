@@ -27,9 +27,10 @@ from jobs.lease import Glance
 from jobs.media import settled
 from jobs.paths import Output
 from jobs.plan import Digests, fill, samples, wanted
-from jobs.prompts import Piece, Shard, portions, read_piece
+from jobs.prompts import Piece, portions, read_piece
 from jobs.rows import Sample, Written, table
 from jobs.runs import Tags
+from jobs.shards import Shard
 from jobs.spool import Spool
 
 _DIED = "ActorDied: an actor died twice while making this row"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jobs import media, models, prompts, storage, storage_options
+from jobs import media, models, storage, storage_options
 from jobs.config import Job
 from jobs.dates import dated
 from jobs.errors import Refused, redact, refusing
 from jobs.paths import Output, packaged
 from jobs.pipeline import Planner
+from jobs.places import would_read
 from jobs.scan import Scan, scan
+from jobs.shards import check_readable, find_shards
 
 _RAY_COPY = "/runtime_resources/working_dir_files/"
 """Where a job runs after `ray job submit --working-dir`."""
@@ -31,15 +33,13 @@ def checked(job: Job) -> Checked:
     """Raises Refused. Ids that stand twice are left to the caller."""
     storage_options.use(job.storage_options)
     job = _with_absolute_paths(dated(job))
-    shards = prompts.find_shards(
-        job.prompts, samples=job.generation.samples, skip_unreadable=job.skip_unreadable_shards
-    )
+    shards = find_shards(job.prompts, samples=job.generation.samples, skip_unreadable=job.skip_unreadable_shards)
     _check_output(job)
     columns = {column for shard in shards for column in shard.columns}
     calls = {model.name: models.check(model, job.generation, columns) for model in job.each_model}
     media.check(job, {name: call.makes_videos for name, call in calls.items()})
     found = scan(job.prompts, shards)
-    prompts.check_readable(found.shards, skip_unreadable=job.skip_unreadable_shards)
+    check_readable(found.shards, skip_unreadable=job.skip_unreadable_shards)
     planners = {
         name: Planner(prompts=job.prompts, generation=job.generation, accepted=call.accepted, seed=job.seed)
         for name, call in calls.items()
@@ -50,7 +50,7 @@ def checked(job: Job) -> Checked:
 def _check_output(job: Job) -> None:
     output = Output(url=job.output)
     for folder in (output.manifest, output.failed):
-        if prompts.would_read(job.prompts, storage.join(folder, "0.parquet")):
+        if would_read(job.prompts, storage.join(folder, "0.parquet")):
             raise Refused(
                 f"output: the next run would read {storage.public(folder)} as prompts, for it lies in "
                 f"{redact(job.prompts)}; give an --output elsewhere"

@@ -1,59 +1,24 @@
-"""The prompt shards: found, checked before any actor starts, and read piece by piece."""
+"""The prompts: what a shard holds, read piece by piece."""
 
 from __future__ import annotations
 
-import posixpath
-import re
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from fsspec import AbstractFileSystem
-from fsspec.utils import glob_translate
 
-from jobs.errors import Refused, describe, redact, refusing
+from jobs.errors import Refused, describe, refusing
 from jobs.ids import SEED_BITS
-from jobs.paths import packaged
+from jobs.places import open_shard
 from jobs.samples import sampled
-from jobs.storage import open_url, patient
-
-COLUMNS: dict[str, Any] = {
-    "id": pa.string(),
-    "prompt": pa.string(),
-    "negative_prompt": pa.string(),
-    "seed": pa.int64(),
-    "height": pa.int64(),
-    "width": pa.int64(),
-    "num_frames": pa.int64(),
-    "num_inference_steps": pa.int64(),
-    "guidance_scale": pa.float64(),
-}
-"""What a shard may hold; only `prompt` must be there, other columns are left alone."""
+from jobs.shards import COLUMNS, Shard
+from jobs.storage import patient
 
 _ROWS_AT_ONCE = 65_536
 _ROWS_PER_PORTION = 16_384
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shard:
-    """One Parquet file of prompts, as its footer describes it."""
-
-    name: str
-    """Path below the folder that all shards share; with the row's number it makes the id of a row without one."""
-    columns: tuple[str, ...] = ()
-    row_group_sizes: tuple[int, ...] = ()
-    samples: int = 1
-    """Rows that each of its rows stands for."""
-    problem: str = ""
-    """Why it can't be read; then it counts as empty."""
-
-    @property
-    def num_rows(self) -> int:
-        return sum(self.row_group_sizes) * self.samples
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,56 +30,6 @@ class Piece:
     first_row: int
     num_rows: int
     samples: int = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
-    """Where the prompts are, apart from what may be secret: `?signature` is part of http URLs only."""
-
-    fs: AbstractFileSystem
-    path: str
-    query: str
-
-    @property
-    def is_glob(self) -> bool:
-        return any(mark in self.path for mark in "*?[")
-
-    @property
-    def is_folder(self) -> bool:
-        return bool(self.fs.isdir(self.path + self.query))
-
-    def without_query(self, path: str) -> str:
-        return path.partition("?")[0] if "http" in self.fs.protocol else path
-
-
-def find_shards(url: str, *, samples: int = 1, skip_unreadable: bool = False) -> tuple[Shard, ...]:
-    """The shards of a file, folder or glob, by name, their footers checked.
-
-    Raises Refused, also for a shard that can't be read, unless those are to be skipped.
-    """
-    with refusing(f"prompts: can't list {url}"):
-        fs, paths = _list(url)
-    if not paths:
-        raise Refused(f"prompts: no Parquet file at {redact(url)}; give a file, a folder of .parquet files or a glob")
-    place = _place(url)
-    folder = _folder(place)
-    with ThreadPoolExecutor(max_workers=16) as threads:
-        shards = tuple(
-            threads.map(lambda path: _shard(fs, path, posixpath.relpath(place.without_query(path), folder)), paths)
-        )
-    check_readable(shards, skip_unreadable=skip_unreadable)
-    shards = tuple(replace(shard, samples=samples) for shard in shards)
-    if not any(shard.num_rows for shard in shards):
-        raise Refused(f"prompts: {redact(url)} holds no rows")
-    return shards
-
-
-def check_readable(shards: Sequence[Shard], *, skip_unreadable: bool) -> None:
-    """Raises Refused, naming the first shard that can't be read, unless those are to be skipped."""
-    problems = [shard.problem for shard in shards if shard.problem]
-    if problems and not skip_unreadable:
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise Refused(f"{problems[0]}{more}; mend it, or go on without it by --skip_unreadable_shards true")
 
 
 def pieces(shards: Sequence[Shard]) -> Iterator[Piece]:
@@ -167,7 +82,7 @@ class _Rows:
 
 
 def _read(url: str, shard: str, row: int, row_groups: Sequence[int]) -> Iterator[_Rows]:
-    with _open_shard(url, shard) as file:
+    with open_shard(url, shard) as file:
         parquet = pq.ParquetFile(file)
         present = [name for name in COLUMNS if name in parquet.schema_arrow.names]
         for batch in parquet.iter_batches(_ROWS_AT_ONCE, row_groups=list(row_groups), columns=present):
@@ -203,90 +118,3 @@ def _cast(prompts: pa.Table, column: str, shard: str) -> pa.ChunkedArray[Any]:
 
 def _row_numbers(shard: str, first_row: int, count: int) -> list[str]:
     return [f"{shard}#{row}" for row in range(first_row, first_row + count)]
-
-
-def would_read(url: str, path: str) -> bool:
-    """Whether a Parquet file at this absolute path or URL would be taken for a shard of these prompts."""
-    place = _place(url)
-    fs, other = open_url(path)
-    if fs.protocol != place.fs.protocol:
-        return False
-    if place.is_glob:
-        return re.match(glob_translate(place.path), other) is not None
-    folder = f"{place.path.rstrip('/')}/"
-    return place.is_folder and other.startswith(folder) and not _hidden(other.removeprefix(folder))
-
-
-def _place(url: str) -> _Place:
-    fs, path = open_url(packaged(url))
-    if "http" not in fs.protocol:
-        return _Place(fs=fs, path=path, query="")
-    path, mark, query = path.partition("?")
-    return _Place(fs=fs, path=path, query=mark + query)
-
-
-def _list(url: str) -> tuple[AbstractFileSystem, list[str]]:
-    place = _place(url)
-    fs = place.fs
-    if place.is_glob:
-        return fs, sorted(found for found in fs.glob(place.path) if fs.isfile(found))
-    if place.is_folder:
-        found = [path for path in fs.find(place.path + place.query) if place.without_query(path).endswith(".parquet")]
-        return fs, sorted(path for path in found if not _hidden(posixpath.relpath(path, place.path)))
-    if not fs.exists(place.path + place.query):
-        raise FileNotFoundError("there is nothing of that name")
-    return fs, [place.path + place.query]
-
-
-def _hidden(path: str) -> bool:
-    return any(part.startswith(".") for part in path.split("/"))
-
-
-def _folder(place: _Place) -> str:
-    """The folder that shard names start from: the folder itself, a file's, or the one before a glob's first star."""
-    if place.is_glob:
-        before = place.path[: min(place.path.index(mark) for mark in "*?[" if mark in place.path)]
-        return before.rpartition("/")[0]
-    return place.path if place.is_folder else posixpath.dirname(place.path)
-
-
-def _open_shard(url: str, name: str) -> Any:
-    place = _place(url)
-    return place.fs.open(posixpath.join(_folder(place), name) + place.query, "rb")
-
-
-def _shard(fs: AbstractFileSystem, path: str, name: str) -> Shard:
-    try:
-        with refusing(f"prompts: {name} is not a readable Parquet file"), fs.open(path, "rb") as file:
-            parquet = pq.ParquetFile(file)
-            columns = tuple(column for column in COLUMNS if column in parquet.schema_arrow.names)
-            groups = parquet.metadata
-            sizes = tuple(groups.row_group(index).num_rows for index in range(groups.num_row_groups))
-        _check_columns(name, parquet.schema_arrow)
-    except Refused as problem:
-        return Shard(name=name, problem=str(problem))
-    return Shard(name=name, columns=columns, row_group_sizes=sizes)
-
-
-def _check_columns(name: str, schema: pa.Schema) -> None:
-    for column in COLUMNS:
-        if schema.names.count(column) > 1:
-            raise Refused(f"prompts: {name} has {schema.names.count(column)} columns {column}; rename or drop one")
-    if "prompt" not in schema.names:
-        raise Refused(f"prompts: {name} has no column prompt, only {', '.join(schema.names) or 'none'}; rename one")
-    for column, wanted in COLUMNS.items():
-        if column in schema.names and not _fits(schema.field(column).type, wanted, column):
-            raise Refused(f"prompts: column {column} of {name} is {schema.field(column).type}, {wanted} is needed")
-
-
-def _fits(found: pa.DataType, wanted: pa.DataType, column: str) -> bool:
-    if pa.types.is_dictionary(found):
-        found = found.value_type
-    text = pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_string_view(found)
-    number = pa.types.is_integer(found) or pa.types.is_floating(found)
-    if pa.types.is_null(found):
-        return column not in ("id", "prompt")
-    if pa.types.is_string(wanted):
-        return text or (column == "id" and pa.types.is_integer(found))
-    # Integers with gaps leave pandas as floats.
-    return number

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from jobs.errors import Refused
 from jobs.ids import digests, fingerprints
-from jobs.prompts import Shard, read_shard
+from jobs.prompts import read_shard
 from jobs.rows import strings
+from jobs.shards import Shard
 
 SHAPE = ("height", "width", "num_frames", "num_inference_steps")
 """The columns that tell how much work a row is."""

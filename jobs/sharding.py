@@ -20,7 +20,7 @@ from jobs import storage
 from jobs.errors import Refused, describe, redact, refusing
 from jobs.ids import contains, digests
 from jobs.plan import Digests
-from jobs.prompts import COLUMNS
+from jobs.shards import COLUMNS
 
 Record = Mapping[str, Any]
 

@@ -90,8 +90,8 @@ def lay_out(folder: Path, num_rows: int) -> int:
 
 def manifest_rows(prompts: pa.Table) -> pa.Table:
     from jobs.ids import fingerprints
-    from jobs.prompts import COLUMNS
     from jobs.rows import Row, schema
+    from jobs.shards import COLUMNS
 
     count = len(prompts)
     whole = pa.table(

@@ -7,8 +7,8 @@ import pytest
 
 from jobs.errors import Refused
 from jobs.ids import digests
-from jobs.prompts import find_shards
 from jobs.scan import Scan, check_duplicates, scan
+from jobs.shards import find_shards
 from tests.jobs.conftest import WriteShard
 
 
