@@ -14,7 +14,8 @@ import ray.data
 from rich.console import Console
 
 from jobs import cluster, preflight, prompts, storage
-from jobs.config import Cache, Job, Model
+from jobs.cache import Cache
+from jobs.config import Job, Model
 from jobs.errors import Failure, JobFailed, Refused, attempt, last_line
 from jobs.paths import Output
 from jobs.pipeline import Planner

@@ -21,7 +21,8 @@ import torch
 import teacache
 from jobs import loading, metrics, together
 from jobs.audit import audited, uncached_first
-from jobs.config import Actors, Cache, Generation, Model
+from jobs.cache import Cache
+from jobs.config import Actors, Generation, Model
 from jobs.errors import Failure, JobFailed, attempt
 from jobs.pixels import Pixels, check_size, pixels_of
 from jobs.rows import Made, Sample, table, values

@@ -8,7 +8,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from jobs import manifest, storage
-from jobs.config import Actors, Cache, Generation, Job, Media, Model
+from jobs.cache import Cache
+from jobs.config import Actors, Generation, Job, Media, Model
 from jobs.errors import Refused, redact, refusing
 from jobs.paths import Output
 

@@ -10,7 +10,8 @@ from typing import Any, get_args, get_type_hints
 import yaml
 from pydantic import TypeAdapter
 
-from jobs.config import Cache, Job, cache_class, cache_fields
+from jobs.cache import Cache, cache_class, cache_fields
+from jobs.config import Job
 from jobs.targets import DIALS, Target
 
 

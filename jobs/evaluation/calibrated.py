@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobs import models
-from jobs.config import Cache, Model
+from jobs.cache import Cache
+from jobs.config import Model
 from jobs.errors import Refused, refusing
 from jobs.evaluation.settings import FEWER_STEPS, METHODS, Known, Setting, fewer_steps, settings_of
 from jobs.paths import Output, packaged

@@ -17,7 +17,8 @@ from rich.console import Console
 
 from jobs import cluster, identity, preflight, signals, storage
 from jobs.batches import form
-from jobs.config import Actors, Cache, Job, Model
+from jobs.cache import Cache
+from jobs.config import Actors, Job, Model
 from jobs.errors import JobFailed, Refused, last_line, refusing
 from jobs.evaluation.calibrated import applicable
 from jobs.evaluation.chosen import chosen_samples, parts

@@ -9,7 +9,8 @@ from typing import Any
 from rich.console import Console
 
 from jobs import identity, storage
-from jobs.config import Cache, Job, Model
+from jobs.cache import Cache
+from jobs.config import Job, Model
 from jobs.errors import Refused, redact, refusing
 from jobs.evaluation.settings import FEWER_STEPS
 from jobs.paths import Output

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from jobs.config import Cache, Model, cache_fields
+from jobs.cache import Cache, cache_fields
+from jobs.config import Model
 from jobs.targets import DIALS
 
 FEWER_STEPS = "fewer steps"

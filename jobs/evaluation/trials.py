@@ -19,7 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jobs import storage, storage_options
-from jobs.config import Actors, Cache, Generation, Model
+from jobs.cache import Cache
+from jobs.config import Actors, Generation, Model
 from jobs.evaluation.likeness import likeness
 from jobs.evaluation.settings import Setting
 from jobs.manifest import write_rows

@@ -6,7 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 import teacache
-from jobs.config import Cache, Job, Model, cache_fields
+from jobs.cache import Cache, cache_fields
+from jobs.config import Job, Model
 
 
 def test_a_job_needs_little(job_fields: dict[str, object]) -> None:

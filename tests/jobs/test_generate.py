@@ -9,7 +9,8 @@ import torch
 
 from jobs import loading
 from jobs.audit import uncached_first
-from jobs.config import Actors, Cache, Generation, Model
+from jobs.cache import Cache
+from jobs.config import Actors, Generation, Model
 from jobs.errors import JobFailed
 from jobs.generate import Generate, alike
 from jobs.rows import Made, Sample, schema, table, values

@@ -7,7 +7,8 @@ import diffusers
 import pytest
 from diffusers import DiffusionPipeline
 
-from jobs.config import Cache, Generation, Lora, Model
+from jobs.cache import Cache
+from jobs.config import Generation, Lora, Model
 from jobs.errors import Refused
 from jobs.models import check, describe_call
 from jobs.paths import packaged

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from jobs.config import Cache
+from jobs.cache import Cache
 from jobs.evaluation.settings import Setting
 from jobs.evaluation.trials import Trial
 
