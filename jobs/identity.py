@@ -64,9 +64,13 @@ def check(job: Job) -> dict[str, Any]:
     name = _first_difference(ours, theirs)
     if name is None:
         return theirs
+    before, now = _value(theirs, name), _value(ours, name)
+    if isinstance(before, dict) and isinstance(now, dict):  # a cache: the first of its settings that differs
+        field = next(each for each in ("method", *sorted({*before, *now})) if before.get(each) != now.get(each))
+        name, before, now = f"{name}.{field}", before.get(field), now.get(field)
     raise Refused(
-        f"output: {redact(job.output)} holds rows made with {name} = {json.dumps(_value(theirs, name))}, "
-        f"not {json.dumps(_value(ours, name))}; give another --output"
+        f"output: {redact(job.output)} holds rows made with {name} = {json.dumps(before)}, not {json.dumps(now)}; "
+        "give another --output"
     )
 
 

@@ -65,4 +65,8 @@ def job(tmp_path: Path) -> Callable[..., Job]:
 
 
 # A polynomial that is zero everywhere skips every step but the first and the last, whatever the weights are.
-MODEL = {"pipeline": "demo/flux", "dtype": "float32", "cache": {"method": "teacache", "coefficients": [0.0]}}
+MODEL: dict[str, Any] = {
+    "pipeline": "demo/flux",
+    "dtype": "float32",
+    "cache": {"method": "teacache", "coefficients": [0.0]},
+}

@@ -63,7 +63,11 @@ def test_what_does_not_change_a_picture_may_change(job: BuildJob, tmp_path: Path
     [
         ({"seed": 1}, "holds rows made with seed = 0, not 1; give another --output"),
         ({"model": {**MODEL, "dtype": "bfloat16"}}, 'models.flux.dtype = "float32", not "bfloat16"'),
-        ({"model": {**MODEL, "cache": {"method": "none"}}}, "models.flux.cache = .*, not .*none"),
+        ({"model": {**MODEL, "cache": {"method": "none"}}}, 'models.flux.cache.method = "teacache", not "none"; give'),
+        (
+            {"model": {**MODEL, "cache": {**MODEL["cache"], "rel_l1_thresh": 0.4}}},
+            "cache.rel_l1_thresh = .*, not 0.4; give",
+        ),
         ({"generation": {"num_inference_steps": 3, "width": 64, "height": 64}}, "max_sequence_length = 16, not null"),
     ],
 )
