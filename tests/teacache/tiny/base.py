@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -82,6 +83,17 @@ def tiny_video_vae() -> AutoencoderKLCogVideoX:
         block_out_channels=(4,), down_block_types=("CogVideoXDownBlock3D",), up_block_types=("CogVideoXUpBlock3D",),
         latent_channels=4, norm_num_groups=2, layers_per_block=1,
     )  # fmt: skip
+
+
+def audio_vae(kind: type, **config: Any) -> Any:
+    """An autoencoder of sounds; without torch's old weight_norm, with which it cannot be copied."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # it uses that
+        vae = kind(**config)
+        for module in vae.modules():
+            if hasattr(module, "weight_g"):
+                torch.nn.utils.remove_weight_norm(module)
+    return vae
 
 
 def quiet(pipe: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ from diffusers import AutoencoderOobleck, EDMDPMSolverMultistepScheduler, Stable
 from diffusers.pipelines.stable_audio import StableAudioProjectionModel
 from torch import Tensor
 
-from tests.teacache.tiny.base import Tiny, generators, negatives, quiet, rows
+from tests.teacache.tiny.base import Tiny, audio_vae, generators, negatives, quiet, rows
 from tests.teacache.tiny.steps import called_back
 
 
@@ -22,15 +21,10 @@ def make_pipeline() -> StableAudioPipeline:
         num_attention_heads=2, out_channels=4, cross_attention_dim=12, time_proj_dim=8, global_states_input_dim=24,
         cross_attention_input_dim=12,
     )  # fmt: skip
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # it uses torch's old weight_norm
-        vae = AutoencoderOobleck(
-            encoder_hidden_size=4, downsampling_ratios=[1, 2], decoder_channels=4, decoder_input_channels=4,
-            channel_multiples=[1, 2], audio_channels=2, sampling_rate=16,
-        )  # fmt: skip
-        for module in vae.modules():
-            if hasattr(module, "weight_g"):  # without which it can be copied
-                torch.nn.utils.remove_weight_norm(module)
+    vae = audio_vae(
+        AutoencoderOobleck, encoder_hidden_size=4, downsampling_ratios=[1, 2], decoder_channels=4,
+        decoder_input_channels=4, channel_multiples=[1, 2], audio_channels=2, sampling_rate=16,
+    )  # fmt: skip
     return quiet(StableAudioPipeline(
         vae=vae,
         text_encoder=None, tokenizer=None, transformer=transformer,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ from diffusers import AutoencoderSAME, FlowMatchEulerDiscreteScheduler, StableAu
 from diffusers.pipelines.stable_audio_3.modeling_stable_audio_3 import StableAudio3DurationEmbedder
 from torch import Tensor
 
-from tests.teacache.tiny.base import Tiny, generators, negatives, quiet
+from tests.teacache.tiny.base import Tiny, audio_vae, generators, negatives, quiet
 from tests.teacache.tiny.chroma import captions
 
 
@@ -21,15 +20,10 @@ def make_pipeline() -> StableAudio3Pipeline:
         io_channels=4, embed_dim=16, depth=3, num_heads=2, cond_token_dim=12, global_cond_dim=12,
         local_add_cond_dim=5, timestep_features_dim=16, num_memory_tokens=2,
     )  # fmt: skip
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # it uses torch's old weight_norm
-        vae = AutoencoderSAME(
-            patch_size=2, encoder_channels=8, encoder_c_mults=(1,), encoder_strides=(2,),
-            encoder_transformer_depths=(1,), latent_dim=4, dim_heads=4, sampling_rate=16,
-        )  # fmt: skip
-        for module in vae.modules():
-            if hasattr(module, "weight_g"):  # without which it can be copied
-                torch.nn.utils.remove_weight_norm(module)
+    vae = audio_vae(
+        AutoencoderSAME, patch_size=2, encoder_channels=8, encoder_c_mults=(1,), encoder_strides=(2,),
+        encoder_transformer_depths=(1,), latent_dim=4, dim_heads=4, sampling_rate=16,
+    )  # fmt: skip
     return quiet(StableAudio3Pipeline(
         vae=vae,
         text_encoder=None, tokenizer=None, duration_embedder=StableAudio3DurationEmbedder(12, fourier_dim=16),
