@@ -93,6 +93,8 @@ def _attach_to_stack(transformer: nn.Module, model: Model, attachment: Attachmen
     def enter(call: Call, block: nn.Module, arguments: Arguments) -> None:
         hidden_states = arguments[model.hidden_states]
         mask = arguments.get(model.mask) if model.mask else None
+        if mask is not None and mask.ndim > 2:  # over keys, of which text may be the last ones
+            mask = mask.flatten(1)[:, : hidden_states.shape[1]]
         latents = _stacked(inputs.get("latents"))
         call.enter_stack(StackInput(hidden_states, lambda: evaluate(block, arguments), mask, latents))
 

@@ -72,7 +72,8 @@ class Model:
     tokens: Literal["all", "first", "last"] = "all"
     """Which of the last block's tokens are those that the first one took in, where text has joined them on the way."""
     mask: str = ""
-    """The argument of the first block that marks tokens that count, (rows, tokens), where a batch is padded."""
+    """The argument of the first block that marks tokens that count, where a batch is padded: (rows, tokens), or
+    (rows, 1, 1, keys), of which the tokens are the first."""
     shared: tuple[str, ...] = ("image_rotary_emb",)
     """Arguments of the blocks that hold no rows of the batch, though their first dimension may look like it."""
     repeated: tuple[str, ...] = ()
