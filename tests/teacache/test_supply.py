@@ -95,8 +95,13 @@ def tiny(request: pytest.FixtureRequest) -> Tiny:
     return TINY[request.param]
 
 
+MOMENTUM = {"AceStepPipeline"}
+"""Their guidance has one, which the answers of skipped steps move as well: run without guidance."""
+
+
 def guided(tiny: Tiny, pipe: Any, **arguments: Any) -> Tensor:
-    return tiny.generate(pipe, **{"steps": STEPS, "guided": tiny.guidance != "none", **arguments})
+    guides = tiny.guidance != "none" and type(pipe).__name__ not in MOMENTUM
+    return tiny.generate(pipe, **{"steps": STEPS, "guided": guides, **arguments})
 
 
 def test_skipped_steps_run_no_denoiser_and_the_scheduler_gets_what_is_supplied(tiny: Tiny) -> None:
