@@ -160,9 +160,10 @@ class BlockForward(Replacement):
 class IdleForward(Replacement):
     """On modules between the blocks whose output is in the residual: zeros where every row is skipped."""
 
-    def __init__(self, module: nn.Module, session: Session) -> None:
+    def __init__(self, module: nn.Module, session: Session, model: Model) -> None:
         super().__init__(module)
         self._session = session
+        self._model = model
         self._names = parameter_names(module)
 
     @_between
@@ -170,8 +171,7 @@ class IdleForward(Replacement):
         call = self._session.call
         if call is None or not call.entered or call.rows.rows:
             return self.original(*args, **kwargs)
-        tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
-        return torch.zeros_like(tensors[-1])
+        return torch.zeros_like(Arguments(self._names, args, kwargs)[self._model.hidden_states])
 
 
 class DenoiserForward(Replacement):

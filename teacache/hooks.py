@@ -87,7 +87,7 @@ def _attach_to_stack(transformer: nn.Module, model: Model, attachment: Attachmen
     lists = [(blocks, getattr(transformer, blocks.name)) for blocks in model.stack if _has(transformer, blocks.name)]
     stack = [BlockForward(unwrap_module(block), session, model, blocks) for blocks, found in lists for block in found]
     idle = [module for name in model.idle for module in getattr(transformer, name) or ()]
-    attachment.replaced += [*stack, *(IdleForward(unwrap_module(module), session) for module in idle)]
+    attachment.replaced += [*stack, *(IdleForward(unwrap_module(module), session, model) for module in idle)]
     evaluate = _evaluator(transformer, attachment, model.indicators.get(indicator, Indicator()), stack[0])
 
     def enter(call: Call, block: nn.Module, arguments: Arguments) -> None:

@@ -1,4 +1,4 @@
-"""Wan 2.1 and 2.2, VACE, and SkyReels-V2 and ChronoEdit, which are built like them.
+"""Wan 2.1 and 2.2, VACE, Animate, and SkyReels-V2 and ChronoEdit, which are built like them.
 
 Two published modes, each with its own polynomials: "std" compares the output of the time embedder, "ret" its
 projection, which the blocks take as `temb`; ret computes the first five steps and does not force the last.
@@ -28,6 +28,12 @@ def _hint_behind_the_stack(transformer: Any) -> str:
     return f"it adds a hint behind its last block ({last} is in vace_layers)"
 
 
+def _face_behind_the_stack(transformer: Any) -> str:
+    """No published checkpoint has one."""
+    last, every = transformer.config.num_layers - 1, transformer.config.inject_face_latents_blocks
+    return f"it adds a face behind its last block ({last}, a multiple of {every})" if last % every == 0 else ""
+
+
 _wan = partial(Model, indicators=_INDICATORS, shared=("rotary_emb",))
 
 MODELS = (
@@ -43,6 +49,13 @@ MODELS = (
         stack=(Blocks(name="vace_blocks", returns=("hidden_states", "control_hidden_states")), _BLOCKS),
         refuses=_hint_behind_the_stack,
         pipelines=("WanVACEPipeline",),
+    ),
+    _wan(
+        transformer="WanAnimateTransformer3DModel",
+        stack=(_BLOCKS,),
+        idle=("face_adapter",),
+        refuses=_face_behind_the_stack,
+        pipelines=("WanAnimatePipeline",),
     ),
     _wan(
         transformer="SkyReelsV2Transformer3DModel",

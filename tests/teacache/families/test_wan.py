@@ -20,7 +20,7 @@ from teacache.registry import model_for
 from tests.teacache.families.by_hand import called, changes
 from tests.teacache.plain import plainly_cached
 from tests.teacache.test_hooks import Abort, abort_at
-from tests.teacache.tiny import wan
+from tests.teacache.tiny import wan, wan_animate
 
 T2V_14B = {"num_layers": 40, "num_attention_heads": 40, "in_channels": 16, "image_dim": None}
 
@@ -163,3 +163,18 @@ def test_vace_with_a_hint_behind_its_last_block_is_refused() -> None:
     transformer = WanVACETransformer3DModel(**wan.CONFIG, vace_layers=[0, 2], vace_in_channels=96)
     with pytest.raises(teacache.UnsupportedModelError, match=r"behind its last block \(2 is in vace_layers\)"):
         teacache.enable(transformer, EXTREME)
+
+
+def test_animate_with_a_face_behind_its_last_block_is_refused() -> None:
+    transformer = wan_animate.make_transformer(num_layers=3, inject_face_latents_blocks=1)
+    with pytest.raises(teacache.UnsupportedModelError, match=r"behind its last block \(2, a multiple of 1\)"):
+        teacache.enable(transformer, EXTREME)
+
+
+def test_animate_does_not_look_at_the_face_between_skipped_blocks() -> None:
+    pipe = wan_animate.make_pipeline()
+    looks: list[int] = []
+    pipe.transformer.face_adapter[1].to_q.register_forward_pre_hook(lambda module, args: looks.append(1))
+    with teacache.enabled(pipe, EXTREME) as cache:
+        wan_animate.generate(pipe, steps=7)
+    assert len(looks) == cache.stats.computed == 3
