@@ -1,4 +1,4 @@
-"""Kandinsky 5. No polynomial is published."""
+"""Kandinsky 5, and the super-resolution of Kandinsky 6. No polynomial is published."""
 
 from __future__ import annotations
 
@@ -18,6 +18,13 @@ def _modulated(block: Any, arguments: Arguments) -> Tensor:
     return modulated
 
 
+def _modulated_tile(block: Any, arguments: Arguments) -> Tensor:
+    """The tokens of a tile after the first block's norm, shift and scale, as the block has them."""
+    shift, scale = block.visual_modulation(arguments["temb"]).unsqueeze(1).float().chunk(6, dim=-1)[:2]
+    modulated: Tensor = block.self_attention_norm(arguments["hidden_states"].float()) * (scale + 1.0) + shift
+    return modulated
+
+
 MODELS = (
     Model(
         transformer="Kandinsky5Transformer3DModel",
@@ -26,6 +33,13 @@ MODELS = (
         hidden_states="visual_embed",
         shared=("sparse_params",),
         pipelines=("Kandinsky5T2VPipeline",),
+    ),
+    Model(
+        transformer="Kandinsky6SRTransformer3DModel",
+        stack=(Blocks(name="visual_transformer_blocks", returns=("hidden_states",)),),
+        indicators={"modulated_input": Indicator(of_block=_modulated_tile)},
+        shared=("rotary_emb", "sparse_params"),
+        pipelines=("Kandinsky6SRPipeline",),
     ),
 )
 
