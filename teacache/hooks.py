@@ -51,6 +51,10 @@ def attach(transformer: nn.Module, model: Model | None, session: Session, *, ind
         if module is not transformer:  # a shallow copy, as nn.DataParallel makes them
             return
         arguments = Arguments(names, args, kwargs)
+        inputs["apart"] = model is not None and model.apart is not None and model.apart(arguments)
+        if inputs["apart"]:
+            session.step_aside()
+            return
         latents = arguments.get(noisy)
         inputs["latents"] = latents if model and model.guidance == "batch" else None
         device = next(tensors_in((*args, *kwargs.values()))).device
@@ -64,10 +68,11 @@ def attach(transformer: nn.Module, model: Model | None, session: Session, *, ind
             check_no_other_cache(transformer)
 
     def end(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-        if module is transformer:
-            inputs.clear()
-            return session.end(output)
-        return None
+        if module is not transformer:
+            return None
+        apart = inputs.pop("apart", False)
+        inputs.clear()
+        return None if apart else session.end(output)
 
     if model is not None:
         _attach_to_stack(transformer, model, attachment, inputs, indicator or model.indicator, exit_at)

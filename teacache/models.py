@@ -88,6 +88,9 @@ class Model:
     """The argument of the transformer's forward that holds the noisy latents."""
     guidance: Literal["calls", "batch"] = "calls"
     """Whether its pipelines run guidance as several calls at each step, or as one batch that repeats the samples."""
+    apart: Callable[[Arguments], bool] | None = None
+    """Takes the arguments of the transformer's forward; says whether the call is none of a run's steps, but only fills
+    a memory of the blocks, and is to be left alone."""
     refuses: Callable[[Any], str] | None = None
     """Takes a transformer; says why it cannot be cached where its config makes it differ from this record, else ""."""
     pipelines: tuple[str, ...] = ()

@@ -55,11 +55,20 @@ class Selection:
             return {key: self.take_from(item) for key, item in value.items()}
         if isinstance(value, tuple | list):
             return type(value)(self.take_from(item) for item in value)
-        held = {name: item for name, item in getattr(value, "__dict__", {}).items() if isinstance(item, Tensor)}
-        if held:  # an object that carries tensors, as FLUX.2's keys and values of given images
+        attributes = getattr(value, "__dict__", {})
+        held = {name: self.take_from(item) for name, item in attributes.items() if isinstance(item, Tensor)}
+        held |= {name: [item[row * len(item) // self.size] for row in self.rows]
+                 for name, item in attributes.items() if self._is_by_sample(item)}  # fmt: skip
+        if held:  # an object that carries tensors, as FLUX.2's and GLM-Image's keys and values of given images
             value = copy.copy(value)
-            vars(value).update(self.take_from(held))
+            vars(value).update(held)
         return value
+
+    def _is_by_sample(self, value: Any) -> bool:
+        """Whether it is a list with a tensor for every sample, of which the batch holds one or several rows in turn."""
+        if not isinstance(value, list) or len(value) < 2 or self.size % len(value) != 0:
+            return False
+        return all(isinstance(one, Tensor) and len(one) == 1 for one in value)
 
     def _index(self, device: torch.device, times: int) -> Tensor:
         if (device, times) not in self._indexes:  # a copy to the device, which is not to be made for every block

@@ -186,6 +186,11 @@ class Session:
         self._close()
         self._progress.forget()
 
+    def step_aside(self) -> None:
+        """A call that is none of a run's steps starts; the run in hand is over."""
+        self.finish()
+        self.call = None
+
     def discard(self) -> None:
         """Forget the run in hand: neither its residuals nor its statistics stay."""
         self._run = None
