@@ -85,6 +85,6 @@ def generate_from_embeddings(pipe: Any, *, seeds: Sequence[int] = (0,), **argume
 TINY = {
     "BriaFiboPipeline": Tiny(make=make_fibo, generate=generate_from_text, guidance="batch", tolerance=0.1),
     "BriaFibo2Pipeline": Tiny(
-        make=make_fibo_2, generate=generate_from_embeddings, guidance="calls", threshold=0.5, tolerance=0.8
+        make=make_fibo_2, generate=generate_from_embeddings, guidance="calls", threshold=0.35, tolerance=0.6
     ),
 }

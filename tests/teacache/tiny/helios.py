@@ -31,5 +31,6 @@ def generate(pipe: Any, **arguments: Any) -> Tensor:
 
 
 TINY = {
-    "HeliosPipeline": Tiny(make=make_pipeline, generate=generate, guidance="calls", other_shape={"height": 48}),
+    "HeliosPipeline": Tiny(make=make_pipeline, generate=generate, guidance="calls", threshold=0.24,
+                           other_shape={"height": 48}),
 }  # fmt: skip

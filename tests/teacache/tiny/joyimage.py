@@ -108,9 +108,10 @@ def generate_edited_from_several(pipe: Any, *, seeds: Sequence[int] = (0,), **ar
     return patches[:, : size["height"] * size["width"] // 16**2]
 
 
-_tiny = partial(Tiny, threshold=0.25, other_shape={"height": 96})
+_tiny = partial(Tiny, other_shape={"height": 96})
 
 TINY = {
-    "JoyImageEditPipeline": _tiny(make=make_edit, generate=generate_edited, guidance="calls"),
-    "JoyImageEditPlusPipeline": _tiny(make=make_edit_plus, generate=generate_edited_from_several, guidance="batch"),
-}
+    "JoyImageEditPipeline": _tiny(make=make_edit, generate=generate_edited, guidance="calls", threshold=0.25),
+    "JoyImageEditPlusPipeline": _tiny(make=make_edit_plus, generate=generate_edited_from_several, guidance="batch",
+                                      threshold=0.07, tolerance=0.02),
+}  # fmt: skip
