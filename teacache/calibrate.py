@@ -111,7 +111,7 @@ def record(pipe: DiffusionPipeline, prompt: str, *, number: int = 0, num_inferen
     outputs = SchedulerOutputs(pipe.scheduler)
     with with_method(pipe, recording), outputs.heard():
         generator = torch.Generator("cpu").manual_seed(seed)
-        pipe(prompt, num_inference_steps=num_inference_steps, generator=generator, output_type="latent", **call)
+        pipe(prompt=prompt, num_inference_steps=num_inference_steps, generator=generator, output_type="latent", **call)
     return [outputs.of(recorder.recording(prompt=number, denoiser=name, branch=str(branch)))
             for (name, branch), recorder in recorders.items() if recorder.changes]  # fmt: skip
 

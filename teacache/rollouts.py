@@ -115,7 +115,8 @@ class _Runs:
     def _run(self) -> NDArray[np.float32]:
         """The pictures or videos of all prompts, samples first; latents where the pipeline has no decoder."""
         generators = [torch.Generator("cpu").manual_seed(seed) for seed in self._seeds]
-        made = self._pipe(self._prompts, generator=generators, output_type=self._kind, return_dict=False, **self._call)
+        made = self._pipe(prompt=self._prompts, generator=generators, output_type=self._kind,
+                          return_dict=False, **self._call)  # fmt: skip
         samples = made[0].float().cpu() if isinstance(made[0], Tensor) else made[0]
         return np.stack([np.asarray(sample, dtype=np.float32) for sample in samples])
 
