@@ -65,9 +65,10 @@ def check(job: Job) -> dict[str, Any]:
     if name is None:
         return theirs
     before, now = _value(theirs, name), _value(ours, name)
-    if isinstance(before, dict) and isinstance(now, dict):  # a cache: the first of its settings that differs
-        field = next(each for each in ("method", *sorted({*before, *now})) if before.get(each) != now.get(each))
-        name, before, now = f"{name}.{field}", before.get(field), now.get(field)
+    if name.endswith(".cache"):
+        differing = [each for each in ("method", *sorted({*before, *now})) if before.get(each) != now.get(each)]
+        if differing:
+            name, before, now = f"{name}.{differing[0]}", before.get(differing[0]), now.get(differing[0])
     raise Refused(
         f"output: {redact(job.output)} holds rows made with {name} = {json.dumps(before)}, not {json.dumps(now)}; "
         "give another --output"

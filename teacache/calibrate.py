@@ -59,16 +59,21 @@ def calibrate(
         held_out: the share of the prompts, the last ones, that the fit does not see.
         seed: prompt number i runs with seed + i.
         measured: the numbers of computed steps; () measures none, None a dozen from all steps over 1.5 to all over 25,
-            which takes up to twenty times as long as the same prompts uncached.
+            which takes up to 25 times as long as the same prompts uncached.
         batch: how many prompts measure, together.
         call: further arguments of the pipeline (height, width, guidance_scale, ...), as they will be used.
 
     Raises:
         UnsupportedModelError: teacache does not know the model.
-        ValueError: too few prompts or steps for the degree.
+        ValueError: too few prompts or steps for the degree, or several pictures per prompt.
     """
     if not prompts:
         raise ValueError("calibrate needs at least one prompt")
+    for name in ("num_images_per_prompt", "num_videos_per_prompt"):
+        if call.get(name, 1) not in (1, None):
+            raise ValueError(
+                f"calibrate makes one picture per prompt, got {name}={call[name]!r}; give the prompt again"
+            )
     recordings = [
         recording
         for number, prompt in enumerate(prompts)

@@ -92,7 +92,7 @@ class Calibration:
         if found is not None:
             return found
         known = f"{len(schedules[0].steps)} to {len(schedules[-1].steps)}" if schedules else "none"
-        known += "".join(f", {each.computed:.3g}" for each in several if each.unguided)
+        known += "".join(f", {each.computed:.4g}" for each in several if each.unguided)
         raise CoefficientsError(f"no schedule with {computed} computed steps was calibrated; there are: {known}")
 
     def save(self, path: str | Path) -> Path:

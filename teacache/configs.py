@@ -171,7 +171,8 @@ class ScheduleConfig(RunConfig):
     """What stands in for the blocks: 0 the last residual, 1 the line through the last two. None: on a pipeline, where
     the calibration measured a schedule with so many computed steps, weighted sums of the computed outputs go to its
     scheduler, and no part of the denoiser runs at a skipped step (`rollouts.py`): calls of one's own to the denoiser
-    amidst a run, from a callback say, are answered from memory then. Otherwise 1."""
+    amidst a run, from a callback say, are answered from memory then. (A loop of one's own that does not go through the
+    pipeline's scheduler wants the cache on the transformer.) Otherwise 1."""
 
     def __post_init__(self) -> None:
         RunConfig.__post_init__(self)

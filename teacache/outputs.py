@@ -81,7 +81,7 @@ class WeightedOutputs:
     def __init__(self, schedule: Schedule) -> None:
         self._schedule = schedule
         self._terms = Terms()
-        self._other_branches = False
+        self._other_branches = self._warned = False
 
     def skips(self, step: int) -> bool:
         """Whether the denoiser need not run at a step: something that was computed can stand for it."""
@@ -98,28 +98,28 @@ class WeightedOutputs:
             unguided, parts = self.unguided(step), parts_of(output, answers)
             self._terms.begin(sample)
             self._terms.add(step, output, () if unguided else parts)
-            self._compare(len(parts))
+            if unguided and max(1, len(parts)) != self._schedule.branches:
+                self._other_branches = True
         weights = self._weights(step)
         if weights is not None:
             return weighted_sum(weights, self._terms.tensors, like=output)
         return output if computed else self._line(step)
 
-    def _compare(self, branches: int) -> None:
-        """Warns once where a step had other guidance branches than the schedule's."""
-        branches, measured = max(1, branches), self._schedule.branches
-        if branches != measured and self._schedule.weights and not self._other_branches:
-            warnings.warn(
-                f"the schedule was measured with {measured} guidance branches and this run has {branches}: guidance is "
-                "on in one of them only; lines stand in",
-                stacklevel=2,
-            )
-            self._other_branches = True
-
     def _weights(self, step: int) -> tuple[float, ...] | None:
         """Of the terms so far; None where the schedule knows no run like this one."""
-        steps, rows = self._schedule.steps, self._schedule.weights
-        follows = step < len(rows) and self._terms.steps == [node for node in steps if node <= step]
-        return rows[step] if follows and not self._other_branches else None
+        terms, steps, rows = self._terms, self._schedule.steps, self._schedule.weights
+        if step >= len(rows) or terms.steps != [node for node in steps if node <= step]:
+            return None
+        if len(rows[step]) == len(terms.tensors) and not self._other_branches:
+            return rows[step]
+        if not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"the schedule was measured with {self._schedule.branches} guidance branches at a step, and this run "
+                "has more or fewer: guidance is on in one of them only; lines stand in",
+                stacklevel=2,
+            )
+        return None
 
     def _line(self, step: int) -> Tensor:
         *older, newest = [self._terms.tensors[place] for place in self._terms.outputs[-2:]]

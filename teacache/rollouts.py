@@ -66,7 +66,7 @@ def measure(pipe: Any, prompts: Sequence[str], outputs: Outputs, counts: Sequenc
     for count in counts:
         guided = runs.search(outputs, candidates(outputs, count))
         found.append(guided)
-        if runs.calls > 1 and 4 * count <= len(outputs.gains):
+        if runs.calls == guided.branches > 1 and 4 * count <= len(outputs.gains):
             found.append(runs.search(outputs, {guided.steps}, unguided=True))
     return tuple(found)
 
@@ -84,7 +84,7 @@ class _Runs:
             self._uncached = self._run()
 
     def search(self, outputs: Outputs, starts: Collection[Steps], *, unguided: bool = False) -> Schedule:
-        """The best of some lists, and of those near it, as many as together compute as much as one uncached run.
+        """The best of some lists, and of those near it: as many as together compute as much as one uncached run.
 
         The pictures tell which is the best: the geometric mean over samples of their squared errors, as decibels are
         averaged. The least error of the latents is not theirs.
@@ -107,18 +107,18 @@ class _Runs:
         with with_method(self._pipe, lambda name, progress: replace(UNCACHED, supply=lambda total: fitting)):
             pictures = self._run()
         self.calls = fitting.calls
-        squares = np.square(pictures - self._uncached).reshape(len(pictures), -1).mean(1)
+        squares = [np.square(one - other).mean() for one, other in zip(pictures, self._uncached, strict=True)]
+        error = float(np.exp(np.log(np.array(squares) + 1e-12).mean()))
         schedule = Schedule(steps=steps, error=fitting.error, weights=tuple(fitting.rows), branches=fitting.branches,
                             unguided=unguided)  # fmt: skip
-        return float(np.exp(np.log(squares + 1e-12).mean())), schedule
+        return error if np.isfinite(error) else float("inf"), schedule
 
     def _run(self) -> NDArray[np.float32]:
         """The pictures or videos of all prompts, samples first; latents where the pipeline has no decoder."""
         generators = [torch.Generator("cpu").manual_seed(seed) for seed in self._seeds]
         made = self._pipe(prompt=self._prompts, generator=generators, output_type=self._kind,
-                          return_dict=False, **self._call)  # fmt: skip
-        samples = made[0].float().cpu() if isinstance(made[0], Tensor) else made[0]
-        return np.stack([np.asarray(sample, dtype=np.float32) for sample in samples])
+                          return_dict=False, **self._call)[0]  # fmt: skip
+        return np.asarray(made.float().cpu() if isinstance(made, Tensor) else made, dtype=np.float32)
 
 
 class _Truth:
@@ -140,7 +140,7 @@ class Fitting:
                  unguided: Steps = ()) -> None:  # fmt: skip
         self.steps, self._unguided = steps, unguided
         self.branches = self.calls = 1
-        """Of the denoiser at a step, and how many calls they are in."""
+        """Of the denoiser at a step, and how many calls they are in; guidance may end before the run."""
         self.rows: list[tuple[float, ...]] = []
         self.error = 0.0
         self._gains, self._truth = gains, truth
@@ -164,7 +164,7 @@ class Fitting:
         self._due = self._due + gain * self._truth.sketches[step].cpu()
         if computed:
             parts = parts_of(output, answers)
-            self.branches, self.calls = max(1, len(parts)), len(answers)
+            self.branches, self.calls = max(self.branches, len(parts)), max(self.calls, len(answers))
             self._terms.begin(sample)
             self._terms.add(step, output, () if self.unguided(step) else parts)
             new = self._terms.tensors[len(self._sketches) :]

@@ -42,11 +42,12 @@ class Schedule:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Schedule:
         """From what `dataclasses.asdict` made, also after a way through JSON, which is exact."""
+        weights = tuple(map(tuple, data.get("weights", ())))
         return cls(
             steps=tuple(data["steps"]),
             error=data["error"],
-            weights=tuple(map(tuple, data.get("weights", ()))),
-            branches=data.get("branches", 1),
+            weights=weights,
+            branches=data.get("branches", max(1, len(weights[0]) - 2) if weights else 1),
             unguided=tuple(data.get("unguided", ())),
         )
 
