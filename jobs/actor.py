@@ -5,6 +5,7 @@ from __future__ import annotations
 import faulthandler
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -74,6 +75,8 @@ class Actor:
         self._glance = Glance(setup.output, setup.lease)
         self._generator = ThreadPoolExecutor(max_workers=1, thread_name_prefix="generate")
         self._begun: set[int] = set()
+        self._in_hand: pa.Table | None = None
+        """What is in generation."""
         self._leaving = False
         signal.signal(signal.SIGTERM, self._leave)
         self._broken = ""
@@ -125,7 +128,7 @@ class Actor:
             if given.model.context_parallel > 1:
                 from jobs.ranks import Ranks
 
-                return Ranks(*arguments)
+                return Ranks(*arguments, self._give_up)
             from jobs.generate import Generate
 
             return Generate(*arguments)
@@ -141,8 +144,10 @@ class Actor:
     @contextmanager
     def _limit(self, samples: pa.Table) -> Iterator[None]:
         seconds = self._setup.actors.batch_timeout_seconds
-        timer = threading.Timer(seconds, self._give_up, (samples,))
+        late = TimeoutError(f"not done within actors.batch_timeout_seconds = {seconds:g}")
+        timer = threading.Timer(seconds, self._give_up, (late,))
         timer.daemon = True
+        self._in_hand = samples
         timer.start()
         # Needs no interpreter lock, which a kernel that hangs may hold.
         faulthandler.dump_traceback_later(seconds + _BACKSTOP, exit=True)
@@ -150,14 +155,15 @@ class Actor:
             yield
         finally:
             timer.cancel()
+            self._in_hand = None
             faulthandler.cancel_dump_traceback_later()
 
-    def _give_up(self, samples: pa.Table) -> None:
-        """End this process; on the last try the batch is noted as failed before."""
-        limit = self._setup.actors.batch_timeout_seconds
+    def _give_up(self, error: Exception) -> None:
+        """End this process; on the last try the batch in generation is noted as failed before."""
+        samples = self._in_hand
         try:
-            if self._setup.last_try:
-                error = TimeoutError(f"not done within actors.batch_timeout_seconds = {limit:g}")
+            print(describe(error), file=sys.stderr, flush=True)
+            if self._setup.last_try and samples is not None:
                 self._finish(failed(samples, self._setup, describe(error)))
         finally:
             os._exit(1)

@@ -60,8 +60,8 @@ class Generate:
             loaded = attempt(lambda: loading.load(model, "cuda" if actors.num_gpus else "cpu"))
         if isinstance(loaded, Failure):
             raise JobFailed(f"can't be loaded: {loaded.error}")
-        self._pipeline, self._cache = loaded
-        self._texts = Texts(self._pipeline)
+        self.pipeline, self._cache = loaded
+        self._texts = Texts(self.pipeline)
         self._extra = generation.extra
         self._exact = actors.exact
         self._audit_fraction = 0.0 if model.cache.method == "none" else audit_fraction
@@ -87,8 +87,8 @@ class Generate:
     @contextmanager
     def cached_by(self, cache: Cache) -> Iterator[None]:
         """Inside, another cache, which stays; and every text is encoded, so that runs compared spend the same on it."""
-        teacache.disable(self._pipeline)
-        self._cache = teacache.enable(self._pipeline, cache.config)
+        teacache.disable(self.pipeline)
+        self._cache = teacache.enable(self.pipeline, cache.config)
         self._columns["cache"] = cache.to_json()
         with self._texts.paused():
             yield
@@ -134,7 +134,7 @@ class Generate:
         shape = (*group[0].call, len(group))
         if shape not in self._warm if audit else not self._warm:
             with self._cache.paused():  # a schedule is for the job's number of steps, and would refuse these
-                self._pipeline(**self._arguments(group) | {"num_inference_steps": _WARM_UP_STEPS})
+                self.pipeline(**self._arguments(group) | {"num_inference_steps": _WARM_UP_STEPS})
             self._cache.take_stats()
             self._warm.add(shape)
 
@@ -144,7 +144,7 @@ class Generate:
 
     def _run(self, group: Sequence[Sample]) -> Run:
         start = time.perf_counter()
-        result = self._pipeline(**self._arguments(group))
+        result = self.pipeline(**self._arguments(group))
         pixels, num_frames, faults = pixels_of(result)
         seconds = time.perf_counter() - start
         stats = self._cache.take_stats()

@@ -9,7 +9,6 @@ import torch
 from diffusers import DiffusionPipeline
 
 import teacache
-from jobs import together
 from jobs.config import Actors, Model
 from jobs.errors import Refused
 from jobs.paths import packaged
@@ -21,7 +20,6 @@ def load(model: Model, device: str) -> tuple[Any, teacache.Cache]:
     # Before the weights leave the device: what moves them then runs where a block is computed, not where it is skipped.
     cache = teacache.enable(pipeline, model.cache.config)
     _offload(pipeline, model, device)
-    together.split(pipeline)
     return pipeline, cache
 
 

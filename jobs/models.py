@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -29,8 +30,10 @@ GIVEN = frozenset({"prompt", "generator", "output_type", "height", "width", "num
 _OPTIONAL = frozenset({"negative_prompt", "guidance_scale", "num_frames"})
 # Tensors, pictures, callbacks, and second prompts, which would be the same for every row.
 _NOT_IN_YAML = re.compile(r"embeds|image|latents|callback|^return_dict$|^num_videos_per_prompt$|^(negative_)?prompt_\d")
-_SPLIT_AS_A_WHOLE = {"", "proj_out"}
-"""Where diffusers' plan splits and gathers tokens if all blocks see the same parts: FLUX and FLUX.2."""
+SPLIT = frozenset(
+    {"Flux2Transformer2DModel", "FluxTransformer2DModel", "QwenImageTransformer2DModel", "WanTransformer3DModel"}
+)
+"""What diffusers' context parallelism was tried to split, under every cache: tests/teacache/test_ranks.py."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,11 +125,23 @@ def check_cache(model: Model) -> None:
                 denoiser = kinds[name].from_config(configs[name])
             denoiser.register_to_config(_name_or_path=str(Path(place) / name))
             teacache.enable(denoiser, model.cache.config)
-        if model.context_parallel > 1 and set(getattr(kinds[name], "_cp_plan", None) or ()) != _SPLIT_AS_A_WHOLE:
-            raise Refused(
-                f"model {model.name}: context_parallel: diffusers splits no {kinds[name].__name__} among processes in "
-                "a way that was tried with caches; device_map: balanced spreads it over the GPUs of its actor"
-            )
+        if model.context_parallel > 1:
+            _check_split(model, type(denoiser).__name__, denoiser.config.get("num_attention_heads", 1))
+
+
+def _check_split(model: Model, denoiser: str, heads: int) -> None:
+    """Every process takes a part of the tokens, and inside attention of the heads, all but the last one as many."""
+    size = model.context_parallel
+    if denoiser not in SPLIT:
+        raise Refused(
+            f"model {model.name}: context_parallel: splitting {denoiser} among processes was not tried with caches, or "
+            "failed; device_map: balanced spreads it over the GPUs of its actor"
+        )
+    if (size - 1) * math.ceil(heads / size) >= heads:
+        raise Refused(
+            f"model {model.name}: context_parallel: {size} leaves a process without any of the {heads} attention heads "
+            f"of {denoiser}; take a number that divides {heads}"
+        )
 
 
 def _check_weights(model: Model) -> None:

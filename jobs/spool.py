@@ -1,17 +1,20 @@
 """Batches that are made and not yet written, on the disk of the node that made them.
 
 There they outlive the process that made them, the driver and all of Ray; who comes next writes them: salvage.py.
-Nothing is forced to the disk: it would cost time, and help only where the machine itself goes down.
+Nothing is forced to the disk: it would cost time, and help only where the machine itself goes down. Of what lay there
+then a part may be lost, in the middle of a file too: each ends with its checksum, and counts only with that.
 """
 
 from __future__ import annotations
 
 import fcntl
+import mmap
 import os
 import shutil
 import stat
 import tempfile
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +26,9 @@ import pyarrow as pa
 
 _KEPT_FOR = 7 * 86_400.0
 """Seconds."""
+
+_CHECKSUM = 4
+"""Bytes."""
 
 _SHARE = 0.1
 """Of the free disk: what one batch may take of it."""
@@ -46,9 +52,11 @@ class Spool:
             self._folder.mkdir(mode=0o700, exist_ok=True)
             if not self._is_ours() or made.nbytes > _SHARE * shutil.disk_usage(self._folder).free:
                 return None
-            # Of this format a part is never taken for the whole.
-            with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, made.schema) as file:
-                file.write_table(made)
+            with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, made.schema) as writer:
+                writer.write_table(made)
+            with path.open("r+b") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                file.seek(0, os.SEEK_END)
+                file.write(_checksum(content))
         except OSError:
             drop(path)
             return None
@@ -75,12 +83,12 @@ class Spool:
             with suppress(FileNotFoundError), path.open("rb") as file:
                 if not _mine(file):
                     continue
-                try:
-                    made = pa.ipc.open_file(file).read_all()
-                except (pa.ArrowException, OSError):  # Whoever wrote it was killed.
+                content = memoryview(file.read())
+                made, checksum = content[:-_CHECKSUM], content[-_CHECKSUM:]
+                if checksum == _checksum(made):
+                    yield path, pa.ipc.open_file(pa.py_buffer(made)).read_all()
+                else:  # Whoever wrote it was killed, or the machine went down.
                     drop(path)
-                    continue
-                yield path, made
 
 
 def drop(path: Path | None) -> None:
@@ -88,6 +96,10 @@ def drop(path: Path | None) -> None:
     if path:
         with suppress(OSError):
             path.unlink(missing_ok=True)
+
+
+def _checksum(content: mmap.mmap | memoryview) -> bytes:
+    return zlib.crc32(content).to_bytes(_CHECKSUM, "big")
 
 
 def _mine(file: BinaryIO) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any, TypeVar
 
 import torch
@@ -13,25 +14,36 @@ from teacache.cache import denoisers_of
 
 Result = TypeVar("Result")
 
+_HERE = "127.0.0.1"
+_Store: Any = dist.TCPStore  # type: ignore[attr-defined]  # its stubs leave it out
 
-def join(rank: int, size: int, meeting: str, *, on_gpu: bool) -> None:
-    """Meet the others. `meeting` is a file that does not exist yet, the same for all."""
-    if on_gpu:
-        torch.cuda.set_device(rank)
-    else:
+
+def meeting() -> tuple[Any, int]:
+    """Where the processes of this machine meet, and the port that the others find it at."""
+    listener = socket.create_server((_HERE, 0))
+    port: int = listener.getsockname()[1]
+    store = _Store(_HERE, port, is_master=True, wait_for_workers=False, master_listen_fd=listener.detach())
+    return store, port
+
+
+def meet(port: int) -> Any:
+    return _Store(_HERE, port, is_master=False, wait_for_workers=False)
+
+
+def use_gpu(rank: int) -> None:
+    torch.cuda.set_device(rank)
+
+
+def join(pipeline: Any, rank: int, size: int, store: Any, *, on_gpu: bool) -> None:
+    """Have each process compute a part of every sample's tokens, of which it may be one more or less than others."""
+    if not on_gpu:
         # diffusers 0.42 divides by the number of accelerators, also where the CPU takes their place.
         torch.accelerator.device_count = lambda: 1
-    backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
-    dist.init_process_group(backend, init_method=f"file://{meeting}", rank=rank, world_size=size)
-
-
-def split(pipeline: Any) -> None:
-    """Have each process compute a part of every sample's tokens, of which it may be one more or less than others."""
-    if dist.is_initialized():
-        parts = ContextParallelConfig(ulysses_degree=dist.get_world_size(), ulysses_anything=True)
-        denoisers: list[Any] = list(denoisers_of(pipeline))
-        for denoiser in denoisers:
-            denoiser.enable_parallelism(config=parts)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", store=store, rank=rank, world_size=size)
+    parts = ContextParallelConfig(ulysses_degree=size, ulysses_anything=True)
+    denoisers: list[Any] = list(denoisers_of(pipeline))
+    for denoiser in denoisers:
+        denoiser.enable_parallelism(config=parts)
 
 
 def agreed(result: Result | Failure) -> Result | Failure:

@@ -31,9 +31,9 @@ from tests.jobs.conftest import MODEL
 from tests.jobs.test_rows import made
 
 
-def setup(folder: Path, *, last_try: bool = False, seconds: float = 60, name: str = "flux") -> Setup:
+def setup(folder: Path, *, last_try: bool = False, seconds: float = 60, name: str = "flux", parts: int = 1) -> Setup:
     return Setup(
-        model=Model.model_validate({**MODEL, "name": name}),
+        model=Model.model_validate({**MODEL, "name": name, "context_parallel": parts}),
         cache="{}",
         generation=Generation(),
         actors=Actors(num_gpus=0, batch_timeout_seconds=seconds),
@@ -177,8 +177,14 @@ from jobs.finish import Finish
 from tests.jobs import fakes
 from tests.jobs.test_actor import samples, setup
 fakes.install()
+class Parting:
+    def __init__(self, *arguments):
+        self.give_up = arguments[-1]
+    def __call__(self, batch):
+        self.give_up(ChildProcessError("process 2 of 2 ended with exit code -9"))
+fakes._replace("jobs.ranks", Ranks=Parting)
 folder, seconds, prompt = Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
-given = setup(folder, seconds=seconds, last_try="last" in sys.argv)
+given = setup(folder, seconds=seconds, last_try="last" in sys.argv, parts=2 if prompt == "part" else 1)
 actor = Actor(given, Finish(output=given.output, media=settled(Media(), video=False), kept_share=0.0, tags=fakes.TAGS))
 print("ready", flush=True)
 actor(samples(prompt))
@@ -208,10 +214,16 @@ def test_on_sigterm_the_batch_in_hand_is_finished_and_written(tmp_path: Path) ->
     assert len(list(tmp_path.glob("media/**/*.png"))) == 1
 
 
+LATE = "TimeoutError: not done within actors.batch_timeout_seconds = 1"
+PARTED = "ChildProcessError: process 2 of 2 ended with exit code -9"
+
+
+@pytest.mark.parametrize(("prompt", "error"), [("hang", LATE), ("part", PARTED)])
 @pytest.mark.parametrize("last", [False, True])
-def test_a_call_that_hangs_ends_its_process_and_is_noted_on_the_last_try(tmp_path: Path, last: bool) -> None:
-    with act(str(tmp_path), "1", "hang", *(["last"] if last else [])) as process:
+def test_a_call_that_has_no_end_ends_its_process_and_is_noted_on_the_last_try(
+    tmp_path: Path, prompt: str, error: str, last: bool
+) -> None:
+    with act(str(tmp_path), "1", prompt, *(["last"] if last else [])) as process:
         assert process.wait(timeout=300) == 1
-    noted = [row["error"] for row in rows(tmp_path / "failed")]
-    assert noted == (["TimeoutError: not done within actors.batch_timeout_seconds = 1"] if last else [])
+    assert [row["error"] for row in rows(tmp_path / "failed")] == ([error] if last else [])
     assert os.listdir(tmp_path) == (["failed"] if last else [])

@@ -177,14 +177,14 @@ def test_what_is_measured_was_warmed_up_in_its_shape(monkeypatch: pytest.MonkeyP
     calls: list[tuple[int, int]] = []
     for share, shapes in ((0.0, [(64, 1)]), (1.0, [(64, 1), (96, 1), (64, 2)])):
         generate = actor(audit_fraction=share)
-        pipeline = generate._pipeline
+        pipeline = generate.pipeline
 
         def spied(pipeline: Any = pipeline, **arguments: Any) -> Any:
             if arguments["num_inference_steps"] == 2:
                 calls.append((arguments["height"], len(arguments["prompt"])))
             return pipeline(**arguments)
 
-        monkeypatch.setattr(generate, "_pipeline", spied)
+        monkeypatch.setattr(generate, "pipeline", spied)
         for _ in range(2):
             for batch in ([sample("a")], [sample("b", height=96)], [sample("c"), sample("d")]):
                 assert not any(row.error for row in rows_of(generate, *batch))

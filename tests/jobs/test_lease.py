@@ -78,8 +78,13 @@ def test_a_run_that_was_killed_on_this_machine_holds_nothing(tmp_path: Path) -> 
         assert turn.spool != killed.spool
 
 
-def test_a_run_elsewhere_that_beats_no_more_is_waited_for_and_replaced(output: Output) -> None:
-    there = Note(owner="x", host="elsewhere", pid=1, namespace="other boot:1", beats=7)
+@pytest.mark.parametrize(
+    ("namespace", "pid"), [("other boot:1", 1), (lease._namespace(), os.getpid())], ids=["elsewhere", "its pid again"]
+)
+def test_one_that_may_live_but_beats_no_more_is_waited_for_and_replaced(
+    output: Output, namespace: str, pid: int
+) -> None:
+    there = Note(owner="x", host="elsewhere", pid=pid, namespace=namespace, beats=7)
     storage.write(output.lease, json.dumps(asdict(there)).encode())
     start = time.monotonic()
     with held(output) as turn:

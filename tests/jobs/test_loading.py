@@ -10,7 +10,6 @@ from peft.utils import get_peft_model_state_dict
 from jobs.config import Actors, Model
 from jobs.errors import Refused
 from jobs.loading import check_devices, load
-from jobs.models import check_cache
 from tests.jobs.conftest import MODEL
 
 
@@ -97,6 +96,3 @@ def test_context_parallel_wants_as_many_gpus() -> None:
     check_devices(model(context_parallel=2), Actors(num_gpus=2))
     with pytest.raises(ValueError, match="device_map and context_parallel exclude each other"):
         model(device_map="balanced", context_parallel=2)
-    check_cache(model(context_parallel=2))
-    with pytest.raises(Refused, match="context_parallel: diffusers splits no Lumina2Transformer2DModel"):
-        check_cache(model(pipeline="demo/lumina2", context_parallel=2))

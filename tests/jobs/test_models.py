@@ -10,8 +10,9 @@ from diffusers import DiffusionPipeline
 from jobs.cache import Cache
 from jobs.config import Generation, Lora, Model
 from jobs.errors import Refused
-from jobs.models import check, describe_call
+from jobs.models import SPLIT, check, check_cache, describe_call
 from jobs.paths import packaged
+from tests.teacache import test_ranks
 
 FLUX = Model(pipeline="demo/flux", dtype="float32")
 
@@ -161,3 +162,25 @@ def test_a_model_that_the_cache_cannot_take_is_refused_without_its_weights(tmp_p
     (copy / "transformer" / "config.json").write_text("{}")
     with pytest.raises(Refused, match=r"UnsupportedModelError: .* does not know PriorTransformer.* Known: .*Flux"):
         check(Model(pipeline=str(copy)), Generation(), [])
+
+
+def split(place: str, size: int) -> Model:
+    cache = {"method": "adaptive"}
+    return Model.model_validate({"pipeline": place, "name": "flux", "cache": cache, "context_parallel": size})
+
+
+@pytest.mark.parametrize("case", test_ranks.CASES)
+def test_what_was_tried_in_two_processes_may_be_split(case: str, tmp_path: Path) -> None:
+    denoiser = test_ranks.CASES[case][0].make().transformer
+    denoiser.save_config(tmp_path / "transformer")
+    index = {"transformer": ["diffusers", type(denoiser).__name__]}
+    (tmp_path / "model_index.json").write_text(json.dumps(index))
+    check_cache(split(str(tmp_path), 2))
+    with pytest.raises(Refused, match="context_parallel: 3 leaves a process without any of the 2 attention heads"):
+        check_cache(split(str(tmp_path), 3))
+
+
+def test_nothing_else_may_be_split() -> None:
+    assert {type(tiny.make().transformer).__name__ for tiny, _ in test_ranks.CASES.values()} == SPLIT
+    with pytest.raises(Refused, match="context_parallel: splitting Lumina2Transformer2DModel among processes was not"):
+        check_cache(split("demo/lumina2", 2))

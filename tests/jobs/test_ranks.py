@@ -2,8 +2,13 @@
 where one of a pair ends, so does the other.
 """
 
+import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +17,7 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
+from jobs import loading
 from jobs.config import Actors, Generation, Model
 from jobs.generate import Generate
 from jobs.rows import Made, Sample, table
@@ -32,20 +38,79 @@ CALLS = [
 ]
 
 LEAD = """
-import sys
+import os, signal, sys
 import pyarrow as pa
-from jobs.ranks import Ranks
-from jobs.rows import Sample, table
-from tests.jobs.test_ranks import CALLS, GIVEN
-if __name__ == "__main__":
-    ranks = Ranks(*GIVEN)
+from tests.jobs import test_ranks
+if __name__ == "__mp_main__":
+    test_ranks.break_down(sys.argv[2])
+else:
+    from jobs.errors import JobFailed
+    from jobs.ranks import Ranks
+    from jobs.rows import Sample, table
+    for number in (signal.SIGINT, signal.SIGTERM):  # as an actor that has a batch in hand
+        signal.signal(number, lambda *_: None)
+    print("begun", flush=True)
+    try:
+        ranks = Ranks(*test_ranks.GIVEN, test_ranks.give_up)
+    except JobFailed as error:
+        sys.exit(f"JobFailed: {error}")
     with pa.OSFile(sys.argv[1], "wb") as file:
-        made = pa.concat_tables([ranks(table(Sample, call)) for call in CALLS])
+        made = pa.concat_tables([ranks(table(Sample, call)) for call in test_ranks.CALLS])
         with pa.ipc.new_file(file, made.schema) as writer:
             writer.write_table(made)
     print("made", flush=True)
     sys.stdin.read()
 """
+
+
+def give_up(error: Exception) -> None:
+    print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+    os._exit(1)
+
+
+def break_down(how: str) -> None:
+    """In the follower alone."""
+
+    def load(*_: object) -> None:
+        if how == "raises":
+            raise ValueError("no room")
+        if how == "dies":
+            os._exit(7)
+        time.sleep(300)
+
+    if how:
+        loading.load = load  # type: ignore[assignment]
+
+
+@contextmanager
+def leader(folder: Path, how: str = "") -> Iterator[tuple[subprocess.Popen[str], psutil.Process]]:
+    """A process that makes what is in CALLS with another one, which breaks down so; and that one."""
+    script, temporary = folder / "lead.py", folder / "tmp"
+    script.write_text(LEAD)
+    temporary.mkdir()
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(folder / "made"), how],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        env={**os.environ, "TMPDIR": str(temporary)},
+    )  # fmt: skip
+    with process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "begun\n"
+            yield process, follower_of(process)
+        finally:
+            process.kill()
+    assert list(temporary.iterdir()) == []
+
+
+def follower_of(process: subprocess.Popen[str]) -> psutil.Process:
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        for child in psutil.Process(process.pid).children():
+            if "spawn_main" in str(child.cmdline()):
+                return child
+        time.sleep(0.01)
+    raise AssertionError("no follower has come")
 
 
 def pixels(row: Made) -> NDArray[np.int64]:
@@ -59,16 +124,22 @@ def rows(made: pa.Table) -> dict[str, Made]:
 
 @pytest.mark.parametrize("victim", ["leader", "follower"])
 def test_two_processes_make_what_one_makes_and_end_together(tmp_path: Path, victim: str) -> None:
-    lead, made = tmp_path / "lead.py", tmp_path / "made"
-    lead.write_text(LEAD)
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen([sys.executable, str(lead), str(made)], **pipes) as leader:  # type: ignore[call-overload]
-        assert leader.stdout.readline() == "made\n"
-        (follower,) = [child for child in psutil.Process(leader.pid).children() if "spawn_main" in str(child.cmdline())]
-        (leader if victim == "leader" else follower).kill()
-        assert leader.wait(timeout=60) == (-9 if victim == "leader" else 1)
+    """Nor are they parted by signals that come to both, as from a terminal or with a node that goes."""
+    with leader(tmp_path) as (process, follower):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            os.killpg(process.pid, number)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "made\n"
+        for number in (signal.SIGINT, signal.SIGTERM):
+            follower.send_signal(number)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=1)
+        (process if victim == "leader" else follower).kill()
+        assert process.wait(timeout=60) == (-9 if victim == "leader" else 1)
         assert psutil.wait_procs([follower], timeout=60)[1] == []
-    with pa.memory_map(str(made)) as file:
+        said = "" if process.stderr is None else process.stderr.read()
+        assert ("ChildProcessError: process 2 of 2 ended with exit code -9" in said) is (victim == "follower")
+    with pa.memory_map(str(tmp_path / "made")) as file:
         shared = rows(pa.ipc.open_file(file).read_all())
     generate = Generate(*GIVEN)
     alone = rows(pa.concat_tables([generate(table(Sample, call)) for call in CALLS]))
@@ -77,3 +148,25 @@ def test_two_processes_make_what_one_makes_and_end_together(tmp_path: Path, vict
         assert (shared[row_id].computed_mask, shared[row_id].error) == (row.computed_mask, row.error)
         if not row.error:
             assert abs(pixels(shared[row_id]) - pixels(row)).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("raises", "process 2 of 2: can't be loaded: ValueError: no room"),
+        ("dies", "can't be loaded: process 2 of 2 ended with exit code 7"),
+    ],
+)
+def test_one_that_can_not_load_ends_the_job_with_its_reason(tmp_path: Path, how: str, reason: str) -> None:
+    with leader(tmp_path, how) as (process, follower):
+        _, said = process.communicate(timeout=120)
+        assert f"JobFailed: {reason}\n" in said
+        assert process.returncode == 1
+        assert psutil.wait_procs([follower], timeout=60)[1] == []
+
+
+def test_one_that_is_still_loading_ends_with_the_first(tmp_path: Path) -> None:
+    with leader(tmp_path, "hangs") as (process, follower):
+        process.kill()
+        process.wait()
+        assert psutil.wait_procs([follower], timeout=60)[1] == []

@@ -14,7 +14,7 @@ from jobs.config import Actors, Job
 from jobs.lease import Note
 from jobs.plan import fill
 from jobs.prompts import read_shard
-from jobs.spool import Spool
+from jobs.spool import Spool, drop
 from tests.jobs.conftest import WriteShard
 from tests.jobs.fakes import FakeGenerate
 from tests.jobs.test_run import manifest, run
@@ -104,8 +104,8 @@ def test_failed_rows_are_made_again(job: BuildJob, log: Path, tmp_path: Path) ->
     spool = kill(job(), slice(0, 3))
     ((path, made),) = spool.left()
     errors = ["", "ValueError: no picture", ""]
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, made.schema) as file:
-        file.write_table(made.set_column(made.schema.get_field_index("error"), "error", [errors]))
+    drop(path)
+    assert spool.keep(made.set_column(made.schema.get_field_index("error"), "error", [errors]))
     again, _ = rerun(job(), log)
     assert again == "bdef"
     assert len(manifest(tmp_path / "out" / "manifest")) == 6

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,15 +15,33 @@ from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 
 import teacache
+from teacache.cache import denoisers_of
+from teacache.calibrate import conditions_of
 from teacache.configs import CacheConfig
-from tests.teacache.tiny import TINY
+from teacache.scheduling import Schedule
+from tests.teacache.tiny import TINY, Tiny, wan
 
+STEPS = 12
+COMPUTED = (0, 1, 4, 7)
 CONFIGS: dict[str, CacheConfig] = {
     "teacache": teacache.TeaCacheConfig(rel_l1_thresh=0.12, coefficients=(1.0, 0.0), order=1),
     "adaptive": teacache.AdaptiveConfig(tolerance=0.5),
-    "schedule": teacache.ScheduleConfig(steps=(0, 1, 4, 7), order=1),
+    "schedule": teacache.ScheduleConfig(steps=COMPUTED, order=1),
+    "measured": teacache.ScheduleConfig(computed=len(COMPUTED)),
 }
-PIPELINES = ("FluxPipeline", "Flux2Pipeline")
+CASES: dict[str, tuple[Tiny, bool]] = {
+    "FLUX": (TINY["FluxPipeline"], False),
+    "FLUX.2": (TINY["Flux2Pipeline"], False),
+    "Qwen-Image": (TINY["QwenImagePipeline"], True),
+    "Wan": (TINY["WanPipeline"], True),
+    "Wan, a time for every token": (
+        replace(TINY["WanPipeline"], make=lambda: wan.make_pipeline(expand_timesteps=True)),
+        False,
+    ),
+    "Wan, two denoisers": (replace(TINY["WanPipeline"], make=wan.make_two_denoisers), False),
+}
+"""A pipeline that is split, and whether with guidance."""
+RUNS = [run for run in product(CASES, CONFIGS) if run != ("Wan, two denoisers", "measured")]  # it can't be measured
 
 
 @dataclass
@@ -29,6 +49,8 @@ class Made:
     latents: Tensor
     computed: list[tuple[tuple[bool, ...], ...]]
     distances: list[float]
+    tokens: int
+    """Of a sample, that one process computes."""
 
 
 def make(rank: int, world: int, folder: str) -> None:
@@ -42,24 +64,49 @@ def make(rank: int, world: int, folder: str) -> None:
         torch.distributed.init_process_group(
             "gloo", init_method=meeting, rank=rank, world_size=world, timeout=one_minute
         )
-    made = {(pipeline, config): run(pipeline, config, world) for pipeline in PIPELINES for config in CONFIGS}
+    made = {each: run(*each, world, Path(folder, f"{each}.json")) for each in RUNS}
     torch.save(made, f"{folder}/{world}-{rank}")
 
 
-def run(pipeline: str, config: str, world: int) -> Made:
+def run(case: str, method: str, world: int, calibration: Path) -> Made:
     from diffusers import ContextParallelConfig
 
-    pipe = TINY[pipeline].make()
-    cache = teacache.enable(pipe, CONFIGS[config])
+    (tiny, guided), config = CASES[case], CONFIGS[method]
+    pipe = tiny.make()
+    if isinstance(config, teacache.TeaCacheConfig):
+        config = replace(config, rel_l1_thresh=tiny.threshold)
+    if isinstance(config, teacache.ScheduleConfig) and config.computed:
+        if world == 1:
+            calibrated(pipe, branches=2 if guided else 0).save(calibration)
+        config = replace(config, calibration=str(calibration))
+    cache = teacache.enable(pipe, config)
     if world > 1:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             split = ContextParallelConfig(ulysses_degree=world, ulysses_anything=True)
-            pipe.transformer.enable_parallelism(config=split)
-    latents = TINY[pipeline].generate(pipe, seeds=(0, 1))
+            for denoiser in denoisers_of(pipe):
+                denoiser.enable_parallelism(config=split)  # type: ignore[operator]
+    seen: list[int] = []
+    # Behind it diffusers gathers them.
+    pipe.transformer.proj_out.register_forward_pre_hook(lambda module, args: seen.append(args[0].shape[1]))
+    latents = tiny.generate(pipe, seeds=(0, 1), steps=STEPS, guided=guided)
     calls = cache.stats.calls
     changes = [change for call in calls for row in call.distances for change in row if change is not None]
-    return Made(latents, [call.computed for call in calls], changes)
+    return Made(latents, [call.computed for call in calls], changes, max(seen))
+
+
+def calibrated(pipe: Any, *, branches: int) -> teacache.Calibration:
+    """As if measured: lines through the last two of the guided outputs, and a little of what a run starts from."""
+    rows = []
+    for step in range(STEPS):
+        nodes = [node for node in COMPUTED if node <= step]
+        slope = (step - nodes[-1]) / (nodes[-1] - nodes[-2]) if len(nodes) > 1 else 0.0
+        outputs = [*[0.0] * (len(nodes) - 2), -slope, 1.0 + slope][-len(nodes) :]
+        rows.append((0.01, *(weight for output in outputs for weight in (output, *[0.0] * branches))))
+    return teacache.Calibration(
+        conditions=conditions_of(pipe, [], num_inference_steps=STEPS), indicator="", polynomials={}, schedules={},
+        measured={"transformer": (Schedule(steps=COMPUTED, error=0.0, weights=tuple(rows)),)},
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -72,13 +119,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any, Any]:
     return one, first, second
 
 
-@pytest.mark.parametrize("pipeline", PIPELINES)
-@pytest.mark.parametrize("config", CONFIGS)
-def test_two_processes_decide_and_make_as_one_does(made: tuple[Any, Any, Any], pipeline: str, config: str) -> None:
-    alone, *ranks = (every[pipeline, config] for every in made)
+@pytest.mark.parametrize(("case", "method"), RUNS)
+def test_two_processes_decide_and_make_as_one_does(made: tuple[Any, Any, Any], case: str, method: str) -> None:
+    alone, *ranks = (every[case, method] for every in made)
     assert {False, True} == {step for call in alone.computed for row in call for step in row}
     for rank in ranks:
         assert rank.computed == alone.computed
         # The measured changes are those of whole samples: of parts of them they differ by some percent.
         assert rank.distances == pytest.approx(alone.distances, rel=1e-3)
         torch.testing.assert_close(rank.latents, alone.latents, rtol=0, atol=1e-4)
+        assert rank.tokens < alone.tokens

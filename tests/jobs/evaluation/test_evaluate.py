@@ -2,10 +2,15 @@
 
 import io
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow.parquet as pq
 import pytest
 import ray
@@ -15,6 +20,7 @@ from jobs.config import Job
 from jobs.errors import Refused
 from jobs.evaluation.evaluate import Tried, evaluate
 from jobs.evaluation.resolve import noted
+from jobs.evaluation.trials import Trial
 from jobs.run import generate
 from jobs.targets import Target
 from tests.jobs.conftest import WriteShard
@@ -62,6 +68,34 @@ def test_every_setting_is_tried_once_and_beside_its_twin(job: BuildJob, shard: W
     assert [file for file in files if file.stat().st_mtime_ns != before[file]] == files[:1]
     figures = [(trial.id, trial.method, trial.label, trial.psnr, trial.ssim) for trial in again.trials]
     assert figures == [(trial.id, trial.method, trial.label, trial.psnr, trial.ssim) for trial in tried.trials]
+
+
+def test_after_a_kill_the_same_command_tries_what_is_missing(job: BuildJob, shard: WriteShard, tmp_path: Path) -> None:
+    shard("a.parquet", prompt=WORDS)
+    small = job(generation=GENERATION, actors={"batch_size": 2})
+    given, trials = tmp_path / "job.json", tmp_path / "out/evaluation/flux/trials"
+    given.write_text(small.model_dump_json(exclude_unset=True))
+    command = [sys.executable, "-m", "jobs", "evaluate", str(given), "--method", "schedule"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as driver:
+        while len(list(trials.glob("*.parquet"))) < 3:
+            assert driver.poll() is None
+            time.sleep(0.05)
+        family = psutil.Process(driver.pid).children(recursive=True)
+        driver.kill()
+    assert psutil.wait_procs(family, timeout=120)[1] == []
+    before = {file: file.stat().st_mtime_ns for file in trials.glob("*.parquet")}
+    assert 3 <= len(before) < 12
+    resumed, log = run(small, only=["schedule"])
+    assert f"{2 * len(before)} of 24 rows were tried before" in log
+    assert {file: file.stat().st_mtime_ns for file in before} == before
+    whole, _ = run(small.model_copy(update={"output": str(tmp_path / "whole")}), only=["schedule"])
+    assert list(map(without_times, resumed.trials)) == list(map(without_times, whole.trials))
+    names = {file.name for file in (tmp_path / "whole/evaluation/flux/trials").iterdir()}
+    assert {file.name for file in trials.iterdir()} == names
+
+
+def without_times(trial: Trial) -> dict[str, Any]:
+    return {name: value for name, value in asdict(trial).items() if "seconds" not in name and name != "actor"}
 
 
 def test_a_target_is_found_before_the_run_and_once(job: BuildJob, shard: WriteShard, tmp_path: Path) -> None:
