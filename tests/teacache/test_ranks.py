@@ -105,7 +105,7 @@ def calibrated(pipe: Any, *, branches: int) -> teacache.Calibration:
         rows.append((0.01, *(weight for output in outputs for weight in (output, *[0.0] * branches))))
     return teacache.Calibration(
         conditions=conditions_of(pipe, [], num_inference_steps=STEPS), indicator="", polynomials={}, schedules={},
-        measured={"transformer": (Schedule(steps=COMPUTED, error=0.0, weights=tuple(rows)),)},
+        measured={"transformer": (Schedule(steps=COMPUTED, error=0.0, weights=tuple(rows), branches=branches or 1),)},
     )  # fmt: skip
 
 
