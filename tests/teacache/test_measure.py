@@ -12,6 +12,9 @@ from diffusers import Lumina2Pipeline
 from torch import Tensor
 
 import teacache
+from teacache.quadrature import Outputs, Steps
+from teacache.rollouts import _Runs
+from teacache.scheduling import Schedule
 from tests.teacache.tiny.lumina2 import captions, make_pipeline
 
 STEPS = 8
@@ -99,3 +102,26 @@ def test_files_of_before_there_were_unguided_steps_are_read(pipe: Lumina2Pipelin
 def test_several_pictures_per_prompt_are_refused_at_once(pipe: Lumina2Pipeline) -> None:
     with pytest.raises(ValueError, match="one picture per prompt, got num_images_per_prompt=2"):
         calibrated(pipe, num_images_per_prompt=2)
+
+
+class Told(_Runs):
+    """The pictures are the better, the nearer the second step is to one that nobody proposes."""
+
+    def __init__(self, broken: Steps = ()) -> None:
+        self.broken, self.asked = broken, []
+
+    def _under(self, steps: Steps, unguided: Steps, gains: Any) -> tuple[float, Schedule]:
+        self.asked.append(steps)
+        error = float("inf") if steps == self.broken else 1.0 + abs(steps[1] - 9)
+        return error, Schedule(steps=steps, error=0.0, unguided=unguided)
+
+
+def test_the_pictures_tell_which_list_is_the_best_and_those_near_it_are_tried() -> None:
+    outputs, told = Outputs(first_step=0, products=(), gains=(1.0,) * 28), Told()
+    assert told.search(outputs, {(0, 4), (0, 20)}).steps == (0, 9)
+    assert told.asked[:3] == [(0, 4), (0, 20), (0, 1)]  # from the better one, in strides that shrink with the count
+    assert len(told.asked) <= 28 // 2
+    few = Told()
+    assert few.search(outputs, {tuple(range(0, 28, 2)), tuple(range(14))}, unguided=True).unguided == (0,)
+    assert len(few.asked) == 2  # each of them is half a run
+    assert Told(broken=(0, 4)).search(outputs, {(0, 4), (0, 20)}).steps != (0, 4)
