@@ -108,7 +108,8 @@ class Told(_Runs):
     """The pictures are the better, the nearer the second step is to one that nobody proposes."""
 
     def __init__(self, broken: Steps = ()) -> None:
-        self.broken, self.asked = broken, []
+        self.broken = broken
+        self.asked: list[Steps] = []
 
     def _under(self, steps: Steps, unguided: Steps, gains: Any) -> tuple[float, Schedule]:
         self.asked.append(steps)
