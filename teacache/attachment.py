@@ -9,8 +9,9 @@ from diffusers.hooks.hooks import BaseState, CacheContext, HookRegistry, ModelHo
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from teacache.compiling import uncompiled
 from teacache.errors import AlreadyEnabledError
-from teacache.forwards import Replacement, uncompiled
+from teacache.forwards import Replacement
 from teacache.scheduler_steps import FollowedScheduler
 from teacache.session import Session
 

@@ -8,32 +8,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._C._dynamo.eval_frame import get_eval_frame_callback
-from torch._dynamo.decorators import skip
 
+from teacache.compiling import between, compiles, uncompiled
 from teacache.models import Arguments, Blocks, Model
 from teacache.session import Call, Session
 from teacache.sharing import Shared
-
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def uncompiled(function: Function) -> Function:
-    """Not traced by torch.compile, nor what it calls."""
-    marked: Function = torch.compiler.disable(function)  # type: ignore[no-untyped-call]
-    return marked
-
-
-def _between(function: Function) -> Function:
-    """Not traced by torch.compile; what it calls is, as a whole (a block's own forward), where not `uncompiled`."""
-    skip(function)  # what follows is looked up anew at every call without it, which costs as much as a small block
-    marked: Function = torch.compiler.disable(function, recursive=False)  # type: ignore[no-untyped-call]
-    return marked
-
 
 _NOTHING = torch.empty(0)
 
@@ -88,7 +71,7 @@ class BlockForward(Replacement):
         self.exits = False
         self.shared: Shared | None = None
 
-    @_between
+    @between
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         call = self._session.call
         # Called by something else than the denoiser's forward, or a block amidst a step that is computed whole.
@@ -97,7 +80,7 @@ class BlockForward(Replacement):
         due = self._before(call, args, kwargs)
         if due is None:
             output = _some_graph(_NOTHING)
-        elif self.shared is not None and get_eval_frame_callback() is None and self.shared.answers:  # not compiled
+        elif self.shared is not None and self.shared.answers and not compiles():
             output = self.shared.during(self.original, *due[0], **due[1])
         else:
             output = self.original(*due[0], **due[1])
@@ -166,7 +149,7 @@ class IdleForward(Replacement):
         self._model = model
         self._names = parameter_names(module)
 
-    @_between
+    @between
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         call = self._session.call
         if call is None or not call.entered or call.rows.rows:
@@ -181,7 +164,7 @@ class DenoiserForward(Replacement):
         super().__init__(denoiser)
         self._session = session
 
-    @_between
+    @between
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         call = self._session.call
         if call is None or call.answer is None:
