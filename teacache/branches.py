@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -37,8 +37,16 @@ UNCACHED = Method(policy=lambda total: Always(), predictor=lambda: Extrapolation
 """Everything is computed."""
 
 
-@dataclass(frozen=True, slots=True)
-class StackInput:
+class Batch(NamedTuple):
+    """What the denoiser takes in when a branch starts."""
+
+    rows: int
+    device: torch.device
+    ranks: Any
+    """The process group among which tokens are split, if they are."""
+
+
+class StackInput(NamedTuple):
     """What the first block takes in."""
 
     hidden_states: Tensor
@@ -52,22 +60,15 @@ class StackInput:
 class Branch:
     """The state of one branch; a change of shape in mid-run starts it afresh."""
 
-    def __init__(self, name: str, method: Method, total: int | None, device: torch.device, rows: int,
-                 ranks: Any = None) -> None:  # fmt: skip
-        """
-        Args:
-            ranks: the process group among which tokens are split, if they are.
-        """
+    def __init__(self, name: str, method: Method, total: int | None, batch: Batch) -> None:
         self.name = name
-        self._ranks = ranks
         self._method = method
         self._total = total
-        self._rows = rows
+        self._rows, self._device, self._ranks = batch
         self.restart()
         self._ties: Ties | None = None
         self._place: Place | None = None
         self._steps_seen = 0
-        self._device = device
         self.clear_record()
 
     def restart(self) -> None:
@@ -96,14 +97,19 @@ class Branch:
             if self._ties is not None:
                 self.restart()
             self._ties, self._rows, self._steps_seen = Ties(size, self._method.granularity, self._ranks), size, 0
+            self._all = Selection(tuple(range(size)), size)
         if stack.latents is not None and (self._steps_seen == 1 or (self._steps_seen == 0 and place.last)):
             self._ties.watch(stack.latents)
         self._steps_seen += 1
         self._place = place
-        can_skip = self._predictor.can_stand_in(stack.hidden_states) and not records_gradients(stack.hidden_states)
+        tokens = stack.hidden_states
+        can_skip = self._policy.skips and self._predictor.can_stand_in(tokens) and not records_gradients(tokens)
         moment = Moment(place.step, self._ties, can_skip, place.last, stack.indicator)
-        self._decisions.append(self._policy.decide(moment))
-        return Selection(tuple(row for row, computes in enumerate(self._decisions[-1].compute) if computes), size)
+        decision = self._policy.decide(moment)
+        self._decisions.append(decision)
+        if all(decision.compute):
+            return self._all
+        return Selection(tuple(row for row, computes in enumerate(decision.compute) if computes), size)
 
     def computed(self) -> None:
         """A step ran whole without coming by the stack."""

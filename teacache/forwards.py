@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from teacache.compiling import between, compiles, uncompiled
+from teacache.compiling import between, uncompiled
 from teacache.models import Arguments, Blocks, Model
 from teacache.session import Call, Session
 from teacache.sharing import Shared
@@ -75,26 +75,25 @@ class BlockForward(Replacement):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         call = self._session.call
         # Called by something else than the denoiser's forward, or a block amidst a step that is computed whole.
-        if call is None or (call.rows.all and self.enter is None and not self.exits):
+        if call is None or (call.whole and self.enter is None and not self.exits):
             return self.original(*args, **kwargs)
-        due = self._before(call, args, kwargs)
-        if due is None:
-            output = _some_graph(_NOTHING)
-        elif self.shared is not None and self.shared.answers and not compiles():
-            output = self.shared.during(self.original, *due[0], **due[1])
-        else:
-            output = self.original(*due[0], **due[1])
-        return self._after(call, args, kwargs, output)
+        if self.enter is not None:
+            self.enter(call, self.module, Arguments(self._names, args, kwargs))
+        if not call.whole:
+            due = self._due(call, args, kwargs)
+            output = _some_graph(_NOTHING) if due is None else self.original(*due[0], **due[1])
+            return self._put(call, args, kwargs, output)
+        original = self.original if self.shared is None else self.shared.lend
+        output = original(*args, **kwargs)
+        if self.exits:
+            self._leave(call, self._listed(output))
+        return output
 
     @uncompiled
-    def _before(
+    def _due(
         self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         """The arguments of the rows that are due; None where none are."""
-        if self.enter is not None:
-            self.enter(call, self.module, Arguments(self._names, args, kwargs))
-        if call.rows.all:
-            return args, kwargs
         if not call.rows.rows:
             return None
         return (
@@ -103,37 +102,35 @@ class BlockForward(Replacement):
         )
 
     @uncompiled
-    def _after(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+    def _put(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         """What the block returns: its output, and in rows that were not computed what it took in."""
-        if self.shared is not None:
-            self.shared.forget()
-        if call.rows.all:
-            if self.exits:
-                self._leave(call, output if len(self._returns) > 1 else (output,))
-            return output
         arguments = Arguments(self._names, args, kwargs)
         outputs = [arguments.get(name) for name in self._returns]
         if call.rows.rows:
-            news = output if len(self._returns) > 1 else (output,)
             outputs = [None if new is None else call.rows.put(old, new)
-                       for old, new in zip(outputs, news, strict=True)]  # fmt: skip
+                       for old, new in zip(outputs, self._listed(output), strict=True)]  # fmt: skip
         if self.exits:
             outputs[self._position] = self._leave(call, outputs)
         return tuple(outputs) if len(outputs) > 1 else outputs[0]
+
+    def _listed(self, output: Any) -> Any:
+        return output if len(self._returns) > 1 else (output,)
 
     def _take(self, call: Call, name: str, value: Any) -> Any:
         if name in self._model.shared:
             return value
         return call.rows.take_from(value, repeated=name in self._model.repeated)
 
+    @uncompiled
     def _leave(self, call: Call, outputs: Any) -> Tensor:
+        """What the stack returns, of the hidden states."""
         hidden_states: Tensor = outputs[self._position]
         if self._model.tokens == "all":
             return call.leave_stack(hidden_states)
         count = call.stack_length
         at = slice(0, count) if self._model.tokens == "first" else slice(hidden_states.shape[1] - count, None)
         own = call.leave_stack(hidden_states[:, at])
-        if call.rows.all:
+        if call.whole:
             return hidden_states
         hidden_states = hidden_states.clone()
         hidden_states[:, at] = own
@@ -158,18 +155,25 @@ class IdleForward(Replacement):
 
 
 class DenoiserForward(Replacement):
-    """On the denoiser itself, where the scheduler gets sums of earlier outputs at the steps that are skipped."""
+    """On the denoiser itself: begins and ends its calls."""
 
-    def __init__(self, denoiser: nn.Module, session: Session) -> None:
+    def __init__(self, denoiser: nn.Module, session: Session, begin: Callable[..., Any]) -> None:
+        """
+        Args:
+            begin: takes the arguments of a call; returns what the denoiser is to answer without running, or None.
+        """
         super().__init__(denoiser)
-        self._session = session
+        self._begin, self._end = uncompiled(begin), uncompiled(session.end)
 
     @between
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        call = self._session.call
-        if call is None or call.answer is None:
-            return self.original(*args, **kwargs)
-        return call.answer
+        try:
+            answer = self._begin(args, kwargs)
+            output = self.original(*args, **kwargs) if answer is None else answer
+        except Exception:
+            self._end(None)
+            raise
+        return self._end(output)
 
 
 def _layers(module: nn.Module) -> Iterator[tuple[Any, str]]:

@@ -1,7 +1,7 @@
 """Puts the hooks on a denoiser and its blocks, and takes them off.
 
-    denoiser     torch's own forward hooks: begin and end of a call; under a measured schedule its forward as well,
-                 which skipped steps do not run, and the `step` of the pipeline's scheduler
+    denoiser     begins and ends a call; under a measured schedule skipped steps do not run it, and the `step` of the
+                 pipeline's scheduler is replaced as well
     first block  keeps the stack input and decides for every row
     blocks       compute the rows that are due, let the others pass unchanged
     exit         the last block, or the module before which a published residual ends: puts stack input + residual in
@@ -21,9 +21,10 @@ from diffusers.utils.torch_utils import unwrap_module
 from torch import Tensor, nn
 
 from teacache.attachment import Attachment, TorchHook, attachment_of, check_no_other_cache, hang, take_off
-from teacache.branches import StackInput
+from teacache.branches import Batch, StackInput
+from teacache.compiling import uncompiled
 from teacache.forwards import BlockForward, DenoiserForward, IdleForward, parameter_names
-from teacache.kinds import kind_of, tensors_in
+from teacache.kinds import Kind, kind_of, tensors_in
 from teacache.models import Arguments, Indicator, Model
 from teacache.ranks import ranks_of
 from teacache.scheduler_steps import FollowedScheduler
@@ -44,66 +45,62 @@ def attach(transformer: nn.Module, model: Model | None, session: Session, *, ind
     attachment = Attachment(session)
     names, context = parameter_names(transformer), attachment.listener.context
     timestep, noisy = ("timestep", "hidden_states") if model is None else (model.timestep, model.latents)
-    inputs: dict[str, Any] = {}
+    repeats = model is not None and model.guidance == "batch"
+    repeats = model is not None and model.guidance == "batch"
     scheduler: FollowedScheduler | None = None
 
-    def begin(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if module is not transformer:  # a shallow copy, as nn.DataParallel makes them
-            return
+    def begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         arguments = Arguments(names, args, kwargs)
-        inputs["apart"] = model is not None and model.apart is not None and model.apart(arguments)
-        if inputs["apart"]:
+        if model is not None and model.apart is not None and model.apart(arguments):
             session.step_aside()
-            return
-        latents = arguments.get(noisy)
-        inputs["latents"] = latents if model and model.guidance == "batch" else None
-        device = next(tensors_in((*args, *kwargs.values()))).device
-        rows = 1 if latents is None else len(latents)
+            return None
+        kinds: tuple[Kind, ...] = ()
         if scheduler is not None:
             scheduler.follow()
-        kinds, ranks = tuple(map(kind_of, tensors_in(latents))), ranks_of(transformer)
-        if torch.is_grad_enabled() and _has_gradients(transformer, args, kwargs):
-            kinds = ()  # an answer from memory would have none
-        if session.begin(lambda: arguments[timestep], context.name, device, rows, inputs=kinds, ranks=ranks):
-            check_no_other_cache(transformer)
+            if not (torch.is_grad_enabled() and _has_gradients(transformer, args, kwargs)):  # memory has none
+                kinds = tuple(map(kind_of, tensors_in(arguments.get(noisy))))
 
-    def end(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-        if module is not transformer:
-            return None
-        apart = inputs.pop("apart", False)
-        inputs.clear()
-        return None if apart else session.end(output)
+        def batch() -> Batch:
+            latents, first = arguments.get(noisy), next(tensors_in((*args, *kwargs.values())))
+            return Batch(1 if latents is None else len(latents), first.device, ranks_of(transformer))
+
+        call = session.begin(lambda: arguments[timestep], context.name, batch, kinds)
+        if session.starts:
+            check_no_other_cache(transformer)
+        if repeats:
+            call.latents = arguments.get(noisy)
+        return call.answer
 
     if model is not None:
-        _attach_to_stack(transformer, model, attachment, inputs, indicator or model.indicator, exit_at)
+        _attach_to_stack(transformer, model, attachment, indicator or model.indicator, exit_at)
     if session.passes_on:
         scheduler = FollowedScheduler(session.scheduler, session.to_scheduler)
-        attachment.replaced += [scheduler, DenoiserForward(transformer, session)]
-    attachment.handles += [
-        transformer.register_forward_pre_hook(TorchHook(begin), with_kwargs=True),
-        transformer.register_forward_hook(TorchHook(end), always_call=True),
-    ]
+        attachment.replaced.append(scheduler)
+    attachment.replaced.append(DenoiserForward(transformer, session, begin))
     hang(attachment, transformer)
 
 
-def _attach_to_stack(transformer: nn.Module, model: Model, attachment: Attachment, inputs: dict[str, Any],
-                     indicator: str, exit_at: str) -> None:  # fmt: skip
+def _attach_to_stack(
+    transformer: nn.Module, model: Model, attachment: Attachment, indicator: str, exit_at: str
+) -> None:
     session = attachment.session
     lists = [(blocks, getattr(transformer, blocks.name)) for blocks in model.stack if _has(transformer, blocks.name)]
     stack = [BlockForward(unwrap_module(block), session, model, blocks) for blocks, found in lists for block in found]
     idle = [module for name in model.idle for module in getattr(transformer, name) or ()]
     attachment.replaced += [*stack, *(IdleForward(unwrap_module(module), session, model) for module in idle)]
-    evaluate = _evaluator(transformer, attachment, model.indicators.get(indicator, Indicator()), stack[0])
+    first = stack[0]
+    evaluate = _evaluator(transformer, attachment, model.indicators.get(indicator, Indicator()), first)
 
     def enter(call: Call, block: nn.Module, arguments: Arguments) -> None:
         hidden_states = arguments[model.hidden_states]
         mask = arguments.get(model.mask) if model.mask else None
         if mask is not None and mask.ndim > 2:  # over keys, of which text may be the last ones
             mask = mask.flatten(1)[:, : hidden_states.shape[1]]
-        latents = _stacked(inputs.get("latents"))
-        call.enter_stack(StackInput(hidden_states, lambda: evaluate(block, arguments), mask, latents))
+        call.enter_stack(StackInput(hidden_states, lambda: evaluate(block, arguments), mask, _stacked(call.latents)))
+        if not call.whole and first.shared is not None:
+            first.shared.forget()
 
-    stack[0].enter = enter
+    first.enter = uncompiled(enter)
     if not exit_at:
         stack[-1].exits = True
         return
@@ -129,15 +126,14 @@ def _evaluator(transformer: nn.Module, attachment: Attachment, indicator: Indica
     """Evaluates an indicator when the first block is about to run."""
     if not indicator.module:
         of_block = indicator.of_block
-        first.shared = shared = Shared(first.module.get_submodule(indicator.shares)) if indicator.shares else None
+        first.shared = shared = _shared(first, indicator)
 
         def evaluate(block: nn.Module, arguments: Arguments) -> Tensor:
             assert of_block is not None
             with torch.no_grad():
                 if shared is None:
                     return of_block(block, arguments)
-                shared.forget()
-                return shared.during(of_block, block, arguments)  # type: ignore[no-any-return]
+                return shared.ask(of_block, block, arguments)  # type: ignore[no-any-return]
 
         return evaluate
     module, seen = transformer.get_submodule(indicator.module), {}
@@ -148,6 +144,10 @@ def _evaluator(transformer: nn.Module, attachment: Attachment, indicator: Indica
 
     attachment.handles.append(module.register_forward_hook(TorchHook(watch)))
     return lambda block, arguments: seen["output"]
+
+
+def _shared(first: BlockForward, indicator: Indicator) -> Shared | None:
+    return Shared(first.module.get_submodule(indicator.shares), first.original) if indicator.shares else None
 
 
 def _has_gradients(transformer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -16,8 +15,7 @@ from teacache.recipe import Recipe
 from teacache.rows import Selection, Ties, row_norms
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(NamedTuple):
     """What a policy may look at before a step."""
 
     step: int
@@ -32,8 +30,7 @@ class Moment:
     pays for it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Computed:
+class Computed(NamedTuple):
     """What a policy may look at after some rows were computed."""
 
     step: int
@@ -48,8 +45,7 @@ class Computed:
     """(rows, tokens), True for tokens that count; None where all do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """Row by row."""
 
     compute: tuple[bool, ...]

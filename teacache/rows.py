@@ -77,6 +77,9 @@ class Selection:
         return self._indexes[device, times]
 
 
+NO_ROWS = Selection((), 0)
+
+
 class Ties:
     """Which rows decide together.
 

@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from teacache.branches import UNCACHED, Branch, Method, StackInput
+from teacache.branches import UNCACHED, Batch, Branch, Method, StackInput
 from teacache.kinds import Kind
-from teacache.rows import Selection
+from teacache.rows import NO_ROWS
 from teacache.runs import Run
 from teacache.statistics import Stats
 from teacache.trajectories import Place, Progress
@@ -26,7 +25,7 @@ MAX_UNREAD = 256
 class Call:
     """One call to the denoiser's forward, from its start to its end."""
 
-    __slots__ = ("_inputs", "_place", "_stack", "answer", "branch", "entered", "rows")
+    __slots__ = ("_inputs", "_place", "_stack", "answer", "branch", "entered", "latents", "rows", "whole")
 
     def __init__(self, branch: Branch, place: Place, inputs: tuple[Kind, ...], answer: Any) -> None:
         self.branch = branch
@@ -34,10 +33,14 @@ class Call:
         self._inputs = inputs
         self.answer = answer
         """What the denoiser is to answer without running; None: it runs."""
+        self.latents: Any = None
+        """Those that the denoiser takes in, where guidance may be one batch."""
         self._stack: StackInput | None = None
         self.entered = False
-        self.rows = Selection((), 0)
+        self.rows = NO_ROWS
         """The rows whose blocks are computed in this call."""
+        self.whole = True
+        """Whether those are all."""
 
     def enter_stack(self, stack: StackInput) -> None:
         """The first block is about to run: decide."""
@@ -45,6 +48,7 @@ class Call:
         self.branch.block_time.start()
         self._stack = stack
         self.rows = self.branch.decide(stack, self._place)
+        self.whole = self.rows.all
 
     @property
     def stack_length(self) -> int:
@@ -58,7 +62,7 @@ class Call:
         if stack is None:
             return output
         self.branch.keep(stack, output, self.rows)
-        if not self.rows.all:
+        if not self.whole:
             rest = self.rows.rest
             output = rest.put(output, self.branch.stand_in(stack, rest))
         self.branch.block_time.stop()
@@ -76,7 +80,7 @@ class Call:
             self.branch.computed()
         elif self._stack is not None:  # the model did not call its last block, as with SD3's skip_layers
             self.branch.block_time.stop()
-            if not self.rows.all:
+            if not self.whole:
                 raise RuntimeError("blocks were skipped, but the model did not come to the end of its stack")
         self.branch.forward_time.stop()
         if self.branch.keeps_answers and self.answer is None:
@@ -116,14 +120,13 @@ class Session:
         """The pipeline's; None on a transformer alone."""
         return self._progress.scheduler()
 
-    def begin(self, timestep: Callable[[], Any], context: str | None, device: torch.device, rows: int, *,
-              inputs: tuple[Kind, ...] = (), ranks: Any = None) -> bool:  # fmt: skip
-        """A call to the denoiser's forward starts. Returns whether it starts a run.
+    def begin(self, timestep: Callable[[], Any], context: str | None, batch: Callable[[], Batch],
+              inputs: tuple[Kind, ...]) -> Call:  # fmt: skip
+        """A call to the denoiser's forward starts.
 
         Args:
-            rows: in its batch.
-            inputs: the kinds of its latents.
-            ranks: the process group among which tokens are split, if they are.
+            batch: tells what it takes in; asked where it starts a branch.
+            inputs: the kinds of its latents, where it may be answered from memory.
         """
         if self.call is not None:  # the last one never came to its end
             self.discard()
@@ -132,11 +135,16 @@ class Session:
         name = run.name_branch(context)
         run.called.append(name if context is None else context)
         if name not in run.branches:
-            run.branches[name] = Branch(name, run.method, run.place.total, device, rows, ranks)
+            run.branches[name] = Branch(name, run.method, run.place.total, batch())
         branch = run.branches[name]
         self.call = Call(branch, run.place, inputs, run.answer(branch, inputs))
-        self.call.branch.forward_time.start()
-        return run.num_steps == 1 and len(run.called) == 1
+        branch.forward_time.start()
+        return self.call
+
+    @property
+    def starts(self) -> bool:
+        """Whether the call that is going on is the first of its run."""
+        return self._run is not None and self._run.num_steps == 1 and len(self._run.called) == 1
 
     def end(self, output: Any) -> Any:
         """The call is over; if its forward raised, its output is None and the run is forgotten.

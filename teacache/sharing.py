@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from teacache.compiling import between, compiles
+
 
 class Shared:
     """A submodule of the first block that answers the indicator, and the same to the block if that asks the same.
@@ -17,8 +19,12 @@ class Shared:
     Where something else stands there already, as for offloading, both evaluate.
     """
 
-    def __init__(self, module: nn.Module) -> None:
-        self._module = module
+    def __init__(self, module: nn.Module, block: Callable[..., Any]) -> None:
+        """
+        Args:
+            block: the forward of the first block, which `module` is in.
+        """
+        self._module, self._block = module, block
         self.forget()
 
     def forget(self) -> None:
@@ -26,13 +32,23 @@ class Shared:
         self._asked: tuple[Any, ...] = ()
         self._answer: Any = None
 
-    @property
-    def answers(self) -> bool:
-        """Whether the block, if it is not compiled, may have the answer, without a gradient to lose."""
-        return self._answer is not None and not torch.is_grad_enabled()
+    def ask(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call what asks for the indicator, and keep the answer."""
+        self.forget()
+        return self._during(function, args, {})
 
-    def during(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Call the function, with this in its place."""
+    @between
+    def lend(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the block, which may have the answer if it is not compiled and has no gradient to lose."""
+        try:
+            if self._answer is None or torch.is_grad_enabled() or compiles():
+                return self._block(*args, **kwargs)
+            return self._during(self._block, args, kwargs)
+        finally:
+            self.forget()
+
+    def _during(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """With this in the place of the submodule's forward."""
         attributes = vars(self._module)
         if "forward" in attributes:
             return function(*args, **kwargs)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 import teacache
-from teacache.branches import UNCACHED, Branch
+from teacache.branches import UNCACHED, Batch, Branch
 from teacache.cache import denoisers_of, with_method
 from teacache.hooks import session_of
 from teacache.kinds import kind_of
@@ -281,7 +281,8 @@ def test_a_branch_that_comes_late_is_computed_and_its_step_is_not_taken_for_a_wh
     """Guidance that begins at a skipped step: one branch has no answer yet, the other's is stale."""
     supply, inputs, one = LastOutput(), (kind_of(torch.ones(1)),), torch.ones(1)
     method = replace(UNCACHED, supply=LastOutput)
-    early, late = (Branch(name, method, STEPS, torch.device("cpu"), 1) for name in ("0", "1"))
+    batch = Batch(rows=1, device=torch.device("cpu"), ranks=None)
+    early, late = (Branch(name, method, STEPS, batch) for name in ("0", "1"))
     early.remember(inputs, one)
     supply.pass_on(0, 4 * one, (), one, computed=True)
     run = Run(method, supply, called=["0", "1"], place=Place(starts=False, moves=True, step=2, total=STEPS))
