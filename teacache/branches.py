@@ -47,14 +47,11 @@ class Batch(NamedTuple):
 
 
 class StackInput(NamedTuple):
-    """What the first block takes in."""
+    """What the first block takes in and is kept until the last one is through."""
 
     hidden_states: Tensor
     """(rows, tokens, channels), or however the model lays them out; rows first."""
-    indicator: Callable[[], Tensor]
     mask: Tensor | None
-    latents: Tensor | None
-    """The denoiser's noisy latents, rows first, where guidance may be one batch."""
 
 
 class Branch:
@@ -90,21 +87,27 @@ class Branch:
     def has_record(self) -> bool:
         return bool(self._decisions)
 
-    def decide(self, stack: StackInput, place: Place) -> Selection:
-        """The rows to compute at this step; remembers them."""
+    def decide(
+        self, stack: StackInput, place: Place, indicator: Callable[[], Tensor], latents: Tensor | None
+    ) -> Selection:
+        """The rows to compute at this step; remembers them.
+
+        Args:
+            latents: the denoiser's noisy ones, rows first, where guidance may be one batch.
+        """
         size = len(stack.hidden_states)
         if self._ties is None or self._ties.size != size:
             if self._ties is not None:
                 self.restart()
             self._ties, self._rows, self._steps_seen = Ties(size, self._method.granularity, self._ranks), size, 0
             self._all = Selection(tuple(range(size)), size)
-        if stack.latents is not None and (self._steps_seen == 1 or (self._steps_seen == 0 and place.last)):
-            self._ties.watch(stack.latents)
+        if latents is not None and (self._steps_seen == 1 or (self._steps_seen == 0 and place.last)):
+            self._ties.watch(latents)
         self._steps_seen += 1
         self._place = place
         tokens = stack.hidden_states
         can_skip = self._policy.skips and self._predictor.can_stand_in(tokens) and not records_gradients(tokens)
-        moment = Moment(place.step, self._ties, can_skip, place.last, stack.indicator)
+        moment = Moment(place.step, self._ties, can_skip, place.last, indicator)
         decision = self._policy.decide(moment)
         self._decisions.append(decision)
         if all(decision.compute):

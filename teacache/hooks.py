@@ -96,7 +96,8 @@ def _attach_to_stack(
         mask = arguments.get(model.mask) if model.mask else None
         if mask is not None and mask.ndim > 2:  # over keys, of which text may be the last ones
             mask = mask.flatten(1)[:, : hidden_states.shape[1]]
-        call.enter_stack(StackInput(hidden_states, lambda: evaluate(block, arguments), mask, _stacked(call.latents)))
+        stack = StackInput(hidden_states, mask)
+        call.enter_stack(stack, lambda: evaluate(block, arguments), _stacked(call.latents))
         if not call.whole and first.shared is not None:
             first.shared.forget()
 

@@ -108,10 +108,13 @@ class TeaCache:
         self._seen = 0
 
     def decide(self, moment: Moment) -> Decision:
-        indicator, size = moment.indicator().detach(), moment.ties.size
+        size = moment.ties.size
+        if moment.last and self._last:  # nobody will look at its indicator
+            return Decision.uniform(True, size)
+        indicator = moment.indicator().detach()
         if self._config.granularity == "batch":
             indicator = indicator.unsqueeze(0)
-        forced = self._seen < self._first or not moment.can_skip or (moment.last and self._last)
+        forced = self._seen < self._first or not moment.can_skip
         self._seen += 1
         if forced or not self._changes.comparable(indicator):
             self._changes.remember(indicator)

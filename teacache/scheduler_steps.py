@@ -19,49 +19,65 @@ Change = Callable[[Tensor, Tensor], Tensor]
 
 
 class SchedulerStep:
-    """In the place of a scheduler's `step`; a copy of the scheduler, or a pickle, gets its own step back."""
+    """In the place of a scheduler's `step` while there are changes, however many caches they are of.
 
-    def __init__(self, scheduler: Any, change: Change) -> None:
+    A copy of the scheduler, or a pickle, has its own step.
+    """
+
+    def __init__(self, scheduler: Any) -> None:
         self.scheduler = scheduler
-        self._change: Change | None = change
+        self._changes: list[Change] = []
         self._was_own = "step" not in vars(scheduler)
         self.original: Callable[..., Any] = scheduler.step
         self.__wrapped__ = self.original  # pipelines look at its signature
         self._names = tuple(inspect.signature(self.original).parameters)
-        scheduler.step = self
+        scheduler.step, scheduler.__getstate__ = self, self._without
+
+    @classmethod
+    def of(cls, scheduler: Any) -> SchedulerStep:
+        """The one that is there, or a new one."""
+        step = vars(scheduler).get("step")
+        return step if isinstance(step, cls) else cls(scheduler)
 
     def __call__(self, model_output: Tensor, *args: Any, **kwargs: Any) -> Any:
-        if self._change is not None:
+        for change in reversed(self._changes):
             sample = Arguments(self._names, (model_output, *args), kwargs).get("sample")
-            model_output = model_output if sample is None else self._change(model_output, sample)
+            model_output = model_output if sample is None else change(model_output, sample)
         return self.original(model_output, *args, **kwargs)
 
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return _itself, (self.original,)
+    def add(self, change: Change) -> None:
+        """Before those that are there."""
+        self._changes.append(change)
 
-    def undo(self) -> None:
-        """Put the step back; where another change came on top of this one, change nothing any more."""
-        self._change = None
-        if vars(self.scheduler).get("step") is not self:
-            return
-        if self._was_own:
-            del self.scheduler.step
-        else:
-            self.scheduler.step = self.original
+    def remove(self, change: Change) -> None:
+        """With the last one the step is put back; where something else came on top of this one, it stays, idle."""
+        self._changes.remove(change)
+        attributes = vars(self.scheduler)
+        if not self._changes and attributes.get("step") is self:
+            before = self._without()
+            attributes.clear()
+            attributes.update(before)
 
-
-def _itself(step: Callable[..., Any]) -> Callable[..., Any]:
-    return step
+    def _without(self) -> dict[str, Any]:
+        """The scheduler's attributes as they are without this; copies and pickles take those."""
+        others = {name: value for name, value in vars(self.scheduler).items() if name != "__getstate__"}
+        if others.get("step") is self:
+            if self._was_own:
+                del others["step"]
+            else:
+                others["step"] = self.original
+        return others
 
 
 @contextmanager
 def changed(scheduler: Any, change: Change) -> Iterator[None]:
     """Inside, the scheduler gets what `change` makes of the outputs."""
-    step = SchedulerStep(scheduler, change)
+    step = SchedulerStep.of(scheduler)
+    step.add(change)
     try:
         yield
     finally:
-        step.undo()
+        step.remove(change)
 
 
 class FollowedScheduler:
@@ -69,14 +85,17 @@ class FollowedScheduler:
 
     def __init__(self, scheduler_of: Callable[[], Any], change: Change) -> None:
         self._scheduler_of, self._change = scheduler_of, change
-        self._step = SchedulerStep(scheduler_of(), change)
+        self._put_on()
+
+    def _put_on(self) -> None:
+        self._step = SchedulerStep.of(self._scheduler_of())
+        self._step.add(self._change)
 
     def follow(self) -> None:
         """Before each call to the denoiser."""
-        scheduler = self._scheduler_of()
-        if scheduler is not self._step.scheduler:
-            self._step.undo()
-            self._step = SchedulerStep(scheduler, self._change)
+        if self._scheduler_of() is not self._step.scheduler:
+            self.undo()
+            self._put_on()
 
     def undo(self) -> None:
-        self._step.undo()
+        self._step.remove(self._change)

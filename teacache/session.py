@@ -42,12 +42,12 @@ class Call:
         self.whole = True
         """Whether those are all."""
 
-    def enter_stack(self, stack: StackInput) -> None:
+    def enter_stack(self, stack: StackInput, indicator: Callable[[], Tensor], latents: Tensor | None) -> None:
         """The first block is about to run: decide."""
         self.entered = True
         self.branch.block_time.start()
         self._stack = stack
-        self.rows = self.branch.decide(stack, self._place)
+        self.rows = self.branch.decide(stack, self._place, indicator, latents)
         self.whole = self.rows.all
 
     @property

@@ -59,9 +59,11 @@ class Shared:
             del attributes["forward"]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        asked = (*args, *kwargs, *kwargs.values())
-        if self._answer is None:
-            self._asked, self._answer = asked, type(self._module).forward(self._module, *args, **kwargs)
-        elif len(asked) != len(self._asked) or not all(map(is_, asked, self._asked)):
-            return type(self._module).forward(self._module, *args, **kwargs)
-        return self._answer
+        asked, forward = (*args, *kwargs, *kwargs.values()), type(self._module).forward
+        if not self._asked:
+            self._asked, self._answer = asked, forward(self._module, *args, **kwargs)
+            return self._answer
+        if self._answer is None or len(asked) != len(self._asked) or not all(map(is_, asked, self._asked)):
+            return forward(self._module, *args, **kwargs)
+        answer, self._answer = self._answer, None  # the block lets go of it early
+        return answer

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import replace
 from typing import Any
 
@@ -95,6 +97,24 @@ def test_an_error_of_the_block_leaves_nothing_in_its_place() -> None:
         with pytest.raises(KeyError):
             flux.generate(pipe)
         assert "forward" not in vars(block.norm1)
+
+
+def test_an_error_of_the_block_lets_go_of_the_answer() -> None:
+    pipe = flux.make_pipeline()
+    block = pipe.transformer.transformer_blocks[0]
+    answers = []
+
+    def fail(*args: Any) -> None:
+        raise KeyError("block")
+
+    block.norm1.register_forward_hook(lambda module, args, output: answers.append(weakref.ref(output[0])))
+    block.norm1_context.register_forward_pre_hook(fail)
+    with teacache.enabled(pipe, NEVER):
+        with pytest.raises(KeyError):
+            flux.generate(pipe)
+        gc.collect()
+        assert answers
+        assert [answer() for answer in answers] == [None] * len(answers)
 
 
 def test_a_record_that_shares_names_a_submodule() -> None:

@@ -168,6 +168,32 @@ class TestInSomePipelines:
             assert torch.equal(guided(tiny, twin), uncached)
             assert torch.equal(guided(tiny, pipe), expected)
 
+    def test_a_shallow_copy_of_the_scheduler_has_its_own_step(self, name: str) -> None:
+        tiny = TINY[name]
+        pipe, other = tiny.make(), tiny.make()
+        uncached = guided(tiny, other)
+        with supplied(pipe):
+            expected = guided(tiny, pipe)
+            other.scheduler = copy.copy(pipe.scheduler)
+            assert vars(other.scheduler).keys() == vars(pipe.scheduler).keys() - {"step", "__getstate__"}
+            assert torch.equal(guided(tiny, other), uncached)
+            assert torch.equal(guided(tiny, pipe), expected)
+
+    def test_two_pipelines_with_one_scheduler_in_and_out_crosswise(self, name: str) -> None:
+        tiny = TINY[name]
+        pipe, other = tiny.make(), tiny.make()
+        other.scheduler = pipe.scheduler
+        uncached, names = guided(tiny, pipe), set(vars(pipe.scheduler))
+        first, second = supplied(pipe), supplied(other)
+        with first:
+            expected = guided(tiny, pipe)
+            second.__enter__()
+        assert torch.equal(guided(tiny, other), expected)
+        assert torch.equal(guided(tiny, pipe), uncached)
+        second.__exit__(None, None, None)
+        assert set(vars(pipe.scheduler)) == names
+        assert torch.equal(guided(tiny, other), uncached)
+
     def test_paused_everything_is_computed(self, name: str) -> None:
         tiny = TINY[name]
         pipe = tiny.make()
