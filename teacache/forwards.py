@@ -66,8 +66,8 @@ class BlockForward(Replacement):
         self._model = model
         self._returns = blocks.returns
         self._position = blocks.returns.index(model.hidden_states)
-        self._names = parameter_names(block)
-        self.enter: Callable[[Call, nn.Module, Arguments], None] | None = None
+        self.names = parameter_names(block)
+        self.enter: Callable[[Call, tuple[Any, ...], dict[str, Any]], None] | None = None
         self.exits = False
         self.shared: Shared | None = None
 
@@ -78,7 +78,7 @@ class BlockForward(Replacement):
         if call is None or (call.whole and self.enter is None and not self.exits):
             return self.original(*args, **kwargs)
         if self.enter is not None:
-            self.enter(call, self.module, Arguments(self._names, args, kwargs))
+            self.enter(call, args, kwargs)
         if not call.whole:
             due = self._due(call, args, kwargs)
             output = _some_graph(_NOTHING) if due is None else self.original(*due[0], **due[1])
@@ -86,7 +86,7 @@ class BlockForward(Replacement):
         original = self.original if self.shared is None else self.shared.lend
         output = original(*args, **kwargs)
         if self.exits:
-            self._leave(call, self._listed(output))
+            self._leave(call, output[self._position] if len(self._returns) > 1 else output)
         return output
 
     @uncompiled
@@ -97,24 +97,22 @@ class BlockForward(Replacement):
         if not call.rows.rows:
             return None
         return (
-            tuple(self._take(call, name, value) for name, value in zip(self._names, args, strict=False)),
+            tuple(self._take(call, name, value) for name, value in zip(self.names, args, strict=False)),
             {name: self._take(call, name, value) for name, value in kwargs.items()},
         )
 
     @uncompiled
     def _put(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         """What the block returns: its output, and in rows that were not computed what it took in."""
-        arguments = Arguments(self._names, args, kwargs)
+        arguments = Arguments(self.names, args, kwargs)
         outputs = [arguments.get(name) for name in self._returns]
         if call.rows.rows:
+            news = output if len(self._returns) > 1 else (output,)
             outputs = [None if new is None else call.rows.put(old, new)
-                       for old, new in zip(outputs, self._listed(output), strict=True)]  # fmt: skip
+                       for old, new in zip(outputs, news, strict=True)]  # fmt: skip
         if self.exits:
-            outputs[self._position] = self._leave(call, outputs)
+            outputs[self._position] = self._leave(call, outputs[self._position])
         return tuple(outputs) if len(outputs) > 1 else outputs[0]
-
-    def _listed(self, output: Any) -> Any:
-        return output if len(self._returns) > 1 else (output,)
 
     def _take(self, call: Call, name: str, value: Any) -> Any:
         if name in self._model.shared:
@@ -122,9 +120,8 @@ class BlockForward(Replacement):
         return call.rows.take_from(value, repeated=name in self._model.repeated)
 
     @uncompiled
-    def _leave(self, call: Call, outputs: Any) -> Tensor:
+    def _leave(self, call: Call, hidden_states: Tensor) -> Tensor:
         """What the stack returns, of the hidden states."""
-        hidden_states: Tensor = outputs[self._position]
         if self._model.tokens == "all":
             return call.leave_stack(hidden_states)
         count = call.stack_length

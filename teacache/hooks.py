@@ -46,7 +46,6 @@ def attach(transformer: nn.Module, model: Model | None, session: Session, *, ind
     names, context = parameter_names(transformer), attachment.listener.context
     timestep, noisy = ("timestep", "hidden_states") if model is None else (model.timestep, model.latents)
     repeats = model is not None and model.guidance == "batch"
-    repeats = model is not None and model.guidance == "batch"
     scheduler: FollowedScheduler | None = None
 
     def begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -91,13 +90,13 @@ def _attach_to_stack(
     first = stack[0]
     evaluate = _evaluator(transformer, attachment, model.indicators.get(indicator, Indicator()), first)
 
-    def enter(call: Call, block: nn.Module, arguments: Arguments) -> None:
-        hidden_states = arguments[model.hidden_states]
-        mask = arguments.get(model.mask) if model.mask else None
+    def enter(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        arguments = Arguments(first.names, args, kwargs)
+        hidden_states, mask = arguments[model.hidden_states], arguments.get(model.mask) if model.mask else None
         if mask is not None and mask.ndim > 2:  # over keys, of which text may be the last ones
             mask = mask.flatten(1)[:, : hidden_states.shape[1]]
         stack = StackInput(hidden_states, mask)
-        call.enter_stack(stack, lambda: evaluate(block, arguments), _stacked(call.latents))
+        call.enter_stack(stack, lambda: evaluate(first.module, arguments), _stacked(call.latents))
         if not call.whole and first.shared is not None:
             first.shared.forget()
 

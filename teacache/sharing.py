@@ -27,6 +27,7 @@ class Shared:
         self._module, self._block = module, block
         self.forget()
 
+    @between
     def forget(self) -> None:
         """Let go of the answer."""
         self._asked: tuple[Any, ...] = ()
