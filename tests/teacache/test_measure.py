@@ -15,6 +15,7 @@ import teacache
 from teacache.quadrature import Outputs, Steps
 from teacache.rollouts import _Runs
 from teacache.scheduling import Schedule
+from teacache.sensitivity import result_gains
 from tests.teacache.tiny.lumina2 import captions, make_pipeline
 
 STEPS = 8
@@ -126,3 +127,11 @@ def test_the_pictures_tell_which_list_is_the_best_and_those_near_it_are_tried() 
     assert few.search(outputs, {tuple(range(0, 28, 2)), tuple(range(14))}, unguided=True).unguided == (0,)
     assert len(few.asked) == 2  # each of them is half a run
     assert Told(broken=(0, 4)).search(outputs, {(0, 4), (0, 20)}).steps != (0, 4)
+
+
+def test_pictures_that_are_no_numbers_are_the_worst(pipe: Lumina2Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = _Runs(pipe, PROMPTS, (1, 2), CALL)
+    gains, run = result_gains(pipe.scheduler), runs._run
+    assert runs._under((0, 4), (), gains)[0] < float("inf")
+    monkeypatch.setattr(runs, "_run", lambda: run() * float("nan"))
+    assert runs._under((0, 4), (), gains)[0] == float("inf")

@@ -208,6 +208,10 @@ def test_an_unguided_step_counts_a_branch_and_only_in_a_run_that_follows_the_sch
     assert outputs.pass_on(1, two, [(two,), (two,)], sample, computed=False) == 3.0
     assert outputs.pass_on(2, one, [(two,), (one,)], sample, computed=True) == 1211.0
     assert not outputs.unguided(0)  # a loop that goes back in time
+    without_guidance = WeightedOutputs(schedule)
+    with pytest.warns(UserWarning, match="measured with 2 guidance branches"):
+        assert without_guidance.pass_on(0, one, [(one,)], sample, computed=True) == 1.0
+    assert without_guidance.pass_on(1, two, [(two,)], sample, computed=False) == 1.0
 
 
 def test_the_type_of_the_sample_may_change_on_the_way() -> None:

@@ -82,7 +82,7 @@ def pyramid(steps: int) -> list[Setting]:
         return {"spatial_attention_timestep_skip_range": (100, 950), "current_timestep_callback": _timestep_of(pipe)}
 
     return [of("PAB", PyramidAttentionBroadcastConfig, rest, spatial_attention_block_skip_range=skip)
-            for skip in (2, 4)]  # fmt: skip
+            for skip in (2, 3, 4, 6, 10)]  # fmt: skip
 
 
 def faster(steps: int) -> list[Setting]:
@@ -91,7 +91,6 @@ def faster(steps: int) -> list[Setting]:
     def rest(pipe: Any) -> dict[str, Any]:
         return {
             "spatial_attention_timestep_skip_range": (-1, 901),
-            "unconditional_batch_skip_range": 5,
             "unconditional_batch_timestep_skip_range": (-1, 781),
             "attention_weight_callback": lambda module: 0.5,
             "is_guidance_distilled": not _guides_in_one_batch(pipe),
@@ -99,7 +98,9 @@ def faster(steps: int) -> list[Setting]:
             "tensor_format": "BFCHW" if "CogVideoX" in type(pipe).__name__ else "BCFHW",
         }
 
-    return [of("FasterCache", FasterCacheConfig, rest, spatial_attention_block_skip_range=skip) for skip in (2, 4)]
+    sweep = ((2, 5), (3, 5), (4, 5), (6, 5), (2, 2), (2, 10), (4, 10))
+    return [of("FasterCache", FasterCacheConfig, rest, spatial_attention_block_skip_range=skip,
+               unconditional_batch_skip_range=guessed) for skip, guessed in sweep]  # fmt: skip
 
 
 def _timestep_of(pipe: Any) -> Callable[[], Any]:
