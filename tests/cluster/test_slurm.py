@@ -86,6 +86,7 @@ def left_behind(words: str) -> bool:
     return any(words in " ".join(each.info["cmdline"] or []) for each in psutil.process_iter(["cmdline"]))
 
 
+@pytest.mark.slow
 def test_a_job_runs_on_both_nodes_and_leaves_nothing_behind(slurm: dict[str, str], tmp_path: Path) -> None:
     output = tmp_path / "out"
     command = [str(SCRIPT), "--output", str(output), "--audit.fraction", "0", "--actors.count", "2"]

@@ -30,6 +30,7 @@ def cluster() -> Iterator[None]:
     ray.shutdown()
 
 
+@pytest.mark.slow
 def test_a_job_is_calibrated_as_the_pipeline_alone_would_be(
     job: Callable[..., Job], shard: WriteShard, tmp_path: Path
 ) -> None:

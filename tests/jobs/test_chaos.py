@@ -35,6 +35,7 @@ def test_a_job_that_is_killed_loses_and_doubles_nothing(tmp_path: Path) -> None:
     suffer(tmp_path, str(tmp_path / "out"), kills=2, num_rows=80)
 
 
+@pytest.mark.slow
 def test_a_job_to_s3_over_a_bad_line_loses_and_doubles_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in object_store.CREDENTIALS.items():
         monkeypatch.setenv(name, value)
@@ -44,6 +45,7 @@ def test_a_job_to_s3_over_a_bad_line_loses_and_doubles_nothing(tmp_path: Path, m
         suffer(tmp_path, f"s3://{object_store.BUCKET}/out", kills=1, num_rows=40)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_lets_what_is_in_hand_be_finished(tmp_path: Path, number: signal.Signals) -> None:
     chaos = Chaos(folder=tmp_path, output=str(tmp_path / "out"), seed=0, num_rows=400)

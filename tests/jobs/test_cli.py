@@ -84,6 +84,7 @@ def test_help_is_quick_and_lists_the_fields() -> None:
     assert "| ray" not in result.stderr
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_be_loaded_is_one_line(job: Callable[..., Job], shard: WriteShard, tmp_path: Path) -> None:
     shard("a.parquet", prompt=[PROMPT] * 12)
     file = tmp_path / "job.yaml"
@@ -98,6 +99,7 @@ def test_a_model_that_cannot_be_loaded_is_one_line(job: Callable[..., Job], shar
     assert "variant=nope" in lines[0]
 
 
+@pytest.mark.slow
 def test_an_interrupted_job_goes_on_where_it_was(job: Callable[..., Job], shard: WriteShard, tmp_path: Path) -> None:
     """By signal and command line, as a user does it; the only test that starts Ray from the outside."""
     shard("a.parquet", prompt=[PROMPT] * 9)

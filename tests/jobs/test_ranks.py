@@ -24,6 +24,8 @@ from jobs.rows import Made, Sample, table
 from tests.jobs.conftest import MODEL
 from tests.jobs.test_generate import sample
 
+pytestmark = pytest.mark.slow
+
 GIVEN = (
     Model.model_validate({**MODEL, "cache": {"method": "adaptive", "tolerance": 1.0}, "context_parallel": 2}),
     Generation.model_validate({"max_sequence_length": 16}),

@@ -27,6 +27,8 @@ from tests.jobs.conftest import WriteShard
 from tests.jobs.fakes import COMMAND
 from tests.jobs.nodes import Nodes, free_port, started
 
+pytestmark = pytest.mark.slow
+
 PROMPT = "a large green ring at the top on a white background"
 
 TOKEN = "RAY_AUTH_TOKEN or the file ~/.ray/auth_token to the cluster's"

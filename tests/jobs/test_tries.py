@@ -33,6 +33,7 @@ def rows(folder: Path) -> dict[str, dict[str, Any]]:
     return {row["id"]: row for row in found}
 
 
+@pytest.mark.slow
 def test_prompts_that_kill_or_hang_fail_after_two_deaths_and_all_others_are_made(
     job: BuildJob, shard: WriteShard, log: Path, tmp_path: Path
 ) -> None:

@@ -23,7 +23,7 @@ from tests.jobs.test_run import PROMPT, manifest, run
 BuildJob = Callable[..., Job]
 
 # Ray 2.60 warns of its own defaults when its context is made.
-pytestmark = pytest.mark.filterwarnings(r"ignore::DeprecationWarning:ray\.data")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings(r"ignore::DeprecationWarning:ray\.data")]
 
 HOSTILE = "../../\u202e<script>/etc/passwd\n"
 CACHE = {"method": "adaptive", "tolerance": 1.0}
