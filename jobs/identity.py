@@ -65,7 +65,7 @@ def check(job: Job) -> dict[str, Any]:
     if name is None:
         return theirs
     before, now = _value(theirs, name), _value(ours, name)
-    if name.endswith(".cache"):
+    if name.endswith(".cache") and isinstance(before, dict) and isinstance(now, dict):
         differing = [each for each in ("method", *sorted({*before, *now})) if before.get(each) != now.get(each)]
         if differing:
             name, before, now = f"{name}.{differing[0]}", before.get(differing[0]), now.get(differing[0])
