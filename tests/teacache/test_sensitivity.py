@@ -10,8 +10,12 @@ from diffusers import (
     DDIMScheduler,
     DDPMScheduler,
     DPMSolverMultistepScheduler,
+    DPMSolverSinglestepScheduler,
     FlowMatchEulerDiscreteScheduler,
+    FlowMatchHeunDiscreteScheduler,
     FluxPipeline,
+    PNDMScheduler,
+    RePaintScheduler,
 )
 
 import teacache
@@ -80,8 +84,37 @@ def test_a_runs_result_moves_by_its_outputs_times_their_gains(scheduler: DDIMSch
     assert torch.allclose(ends[1] - ends[0], expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
 
 
+def test_the_scheduler_that_leaves_its_last_prediction_to_the_pipeline_is_stepped_as_pipelines_do() -> None:
+    """CogVideoX's: what an output of 1 at one step changes in the sample that this step makes."""
+    scheduler = CogVideoXDPMScheduler(prediction_type="v_prediction", timestep_spacing="trailing",
+                                      rescale_betas_zero_snr=True)  # fmt: skip
+    scheduler.set_timesteps(8)
+    moves, before, predicted = [], None, None
+    sample = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    for timestep in scheduler.timesteps:
+        made = [scheduler.step(torch.full_like(sample, output), predicted, timestep, before, sample,
+                               generator=torch.Generator().manual_seed(2)) for output in (0.0, 1.0)]  # fmt: skip
+        moves.append(float((made[1][0] - made[0][0]).abs().mean()))
+        (sample, predicted), before = made[0], timestep
+    mean = sum(moves) / 8
+    assert max(moves) > 2 * min(moves)
+    assert sensitivities(scheduler) == pytest.approx([move / mean for move in moves], rel=1e-3)
+
+
 @pytest.mark.parametrize(
-    "scheduler", [DDIMScheduler(thresholding=True), CogVideoXDPMScheduler()], ids=["thresholds", "its own step"]
+    "scheduler",
+    [FlowMatchHeunDiscreteScheduler(), DPMSolverSinglestepScheduler(), PNDMScheduler()],
+    ids=lambda scheduler: type(scheduler).__name__,
+)
+def test_what_schedulers_set_up_for_a_run_is_there(scheduler: PNDMScheduler) -> None:
+    scheduler.set_timesteps(6)
+    weights = sensitivities(scheduler)
+    assert len(weights) == len(scheduler.timesteps)
+    assert sum(weights) == pytest.approx(len(weights))
+
+
+@pytest.mark.parametrize(
+    "scheduler", [DDIMScheduler(thresholding=True), RePaintScheduler()], ids=["thresholds", "its own step"]
 )
 def test_others_weigh_the_same(scheduler: DDIMScheduler) -> None:
     scheduler.set_timesteps(5)
@@ -97,6 +130,20 @@ def test_noise_that_a_scheduler_adds_is_no_movement_and_nobody_elses_is_drawn() 
     torch.manual_seed(3)
     assert len(sensitivities(scheduler)) == 5
     assert torch.equal(torch.randn(4), expected)
+
+
+def test_torchs_own_generator_is_not_touched_even_for_a_while() -> None:
+    """Another thread may be drawing the noise of its pictures from it."""
+    before = torch.get_rng_state()
+
+    class Watching(DDPMScheduler):
+        def step(self, model_output: Any, timestep: Any, sample: Any, generator: Any = None, **more: Any) -> Any:
+            assert torch.equal(torch.get_rng_state(), before)
+            return DDPMScheduler.step(self, model_output, timestep, sample, generator=generator, **more)
+
+    scheduler = Watching(clip_sample=False)
+    scheduler.set_timesteps(4)
+    assert len(sensitivities(scheduler)) == len(result_gains(scheduler)) == 4
 
 
 def test_adaptive_weighs_the_steps_of_a_pipeline_and_not_those_of_a_transformer_alone(pipe: FluxPipeline) -> None:
