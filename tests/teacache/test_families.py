@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -17,6 +18,10 @@ from teacache.registry import MODELS
 from tests.teacache.test_models import EXTREME, steps_computed
 from tests.teacache.tiny import TINY
 
+_FLUX_DEV = {
+    "num_layers": 19, "num_single_layers": 38, "num_attention_heads": 24, "guidance_embeds": True, "in_channels": 64,
+}  # fmt: skip
+_WAN_14B = {"num_layers": 40, "num_attention_heads": 40, "in_channels": 16, "image_dim": None}
 _COGVIDEOX_5B = {"num_layers": 42, "num_attention_heads": 48, "patch_size_t": None, "in_channels": 16}
 
 # What tells the checkpoints apart, as their configs on the Hub have it.
@@ -48,19 +53,57 @@ CHECKPOINTS: list[tuple[str, dict[str, Any], str]] = [
         {"num_layers": 16, "num_single_layers": 32, "num_attention_heads": 20},
         "HiDream-I1-Full",
     ),
+    (
+        "HunyuanVideoTransformer3DModel",
+        {"num_layers": 20, "num_single_layers": 40, "in_channels": 16, "image_condition_type": None},
+        "HunyuanVideo",
+    ),
+    ("CosmosTransformer3DModel", {"extra_pos_embed_type": "learnable", "adaln_lora_dim": 256}, "Cosmos-1.0-Diffusion"),
+    ("ChromaTransformer2DModel", {"num_layers": 19, "num_single_layers": 38}, "Chroma"),
+    (
+        "QwenImageTransformer2DModel",
+        {"num_layers": 60, "num_attention_heads": 24, "zero_cond_t": False, "use_additional_t_cond": False},
+        "Qwen-Image",
+    ),
+    ("LongCatImageTransformer2DModel", {"in_channels": 64, "num_attention_heads": 24}, "LongCat-Image"),
+    (
+        "StableAudioDiTModel",
+        {"num_layers": 24, "num_attention_heads": 24, "sample_size": 1024},
+        "stable-audio-open-1.0",
+    ),
+    ("FluxTransformer2DModel", _FLUX_DEV, "FLUX.1-dev"),
+    ("FluxTransformer2DModel", _FLUX_DEV, "FLUX.1-Kontext-dev"),
+    ("FluxTransformer2DModel", {**_FLUX_DEV, "guidance_embeds": False}, "FLUX.1-schnell"),
+    ("FluxTransformer2DModel", {**_FLUX_DEV, "in_channels": 384}, "FLUX.1-Fill, Canny or Depth"),
+    ("WanTransformer3DModel", _WAN_14B, "Wan2.1-T2V-14B, std"),
+    ("WanTransformer3DModel", {**_WAN_14B, "num_layers": 30, "num_attention_heads": 12}, "Wan2.1-T2V-1.3B, std"),
 ]
+
+# Of those that have the config of another model, the pipeline.
+PIPELINES = {
+    "FLUX.1-Kontext-dev": "FluxKontextPipeline",
+    "LongCat-Image": "LongCatImagePipeline",
+    "Qwen-Image": "QwenImagePipeline",
+}
+
+
+def test_every_recipe_that_a_config_tells_is_tested() -> None:
+    told = {(entry.transformer, entry.name) for entry in PUBLISHED if entry.config is not None}
+    assert told == {(transformer, name) for transformer, _, name in CHECKPOINTS}
+    assert {entry.name for entry in PUBLISHED if entry.pipeline} == set(PIPELINES)
 
 
 @pytest.mark.parametrize(("transformer", "config", "name"), CHECKPOINTS, ids=[name for *_, name in CHECKPOINTS])
 def test_a_checkpoint_is_told_by_its_config(transformer: str, config: dict[str, Any], name: str) -> None:
     expected = next(entry for entry in PUBLISHED if (entry.transformer, entry.name) == (transformer, name))
+    checkpoint = Checkpoint(transformer=transformer, config={}, pipeline=PIPELINES.get(name, ""))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        found = find_recipe(teacache.TeaCacheConfig(), Checkpoint(transformer=transformer, config=config))
+        found = find_recipe(teacache.TeaCacheConfig(), replace(checkpoint, config=config))
     assert (found.coefficients, found.indicator) == (expected.coefficients, expected.indicator)
     assert [str(warning.message).startswith(f"the polynomial for {name} was fitted on {expected.borrowed_from};")
             for warning in caught] == [True] * bool(expected.borrowed_from)  # fmt: skip
-    other = Checkpoint(transformer=transformer, config={**config, "num_layers": 3})
+    other = replace(checkpoint, config={**config, next(iter(config)): 3})
     with pytest.raises(teacache.CoefficientsError, match=r"teacache\.calibrate\("):
         find_recipe(teacache.TeaCacheConfig(), other)
 
