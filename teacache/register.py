@@ -27,9 +27,10 @@ def register() -> None:
 
     Other configs go on to diffusers' own code. Classes that diffusers gives no caching (Lumina2, SD3, HiDream,
     Z-Image ...) gain `enable_cache`, `disable_cache`, `is_cache_enabled` and `cache_context`. As with
-    `teacache.enable(transformer)` the runs are told apart by their timesteps; `teacache.enable(pipe)` follows the
-    scheduler, and lets AdaptiveConfig weigh its steps. Changes two classes, `ModelMixin` and `CacheMixin`, until
-    `unregister`. Registering twice is the same as once.
+    `teacache.enable(transformer)` the runs are told apart by their timesteps alone, so after one that was broken off
+    `Cache.discard` is to be called, lest an image-to-image run that starts further down is taken for the rest of it;
+    `teacache.enable(pipe)` follows the scheduler, and lets AdaptiveConfig weigh its steps. Changes two classes,
+    `ModelMixin` and `CacheMixin`, until `unregister`. Registering twice is the same as once.
     """
     if _BEFORE:
         return
