@@ -36,6 +36,7 @@ def find_recipe(config: TeaCacheConfig, checkpoint: Checkpoint) -> Recipe:
             "python -m jobs calibrate job.yaml; or give TeaCacheConfig(coefficients=...); AdaptiveConfig needs none"
             + _names(checkpoint)
         )
+    _warn_of_another_name(found, checkpoint)
     return _recipe_of(found)
 
 
@@ -64,6 +65,19 @@ def _matches(entry: Published, checkpoint: Checkpoint) -> bool:
         and entry.denoisers in (None, checkpoint.denoisers)
         and all(name in checkpoint.config and checkpoint.config[name] == value for name, value in entry.config.items())
     )
+
+
+def _warn_of_another_name(found: Published, checkpoint: Checkpoint) -> None:
+    """A config can be the same for two checkpoints; then the name that one was loaded by is no proof, but a hint."""
+    names = (entry.name for entry in PUBLISHED if entry.transformer == checkpoint.transformer)
+    hinted = [name for name in names if any(name in str(folder) for folder in checkpoint.folders)]
+    closest = max(hinted, key=len, default=found.name)
+    if closest != found.name:
+        warnings.warn(
+            f"{checkpoint.folders[0]} has the config of {found.name}, whose polynomial is taken; "
+            f"TeaCacheConfig(published={closest!r}) takes the one of {closest}, published={found.name!r} this one",
+            stacklevel=2,
+        )
 
 
 def _by_name(name: str, checkpoint: Checkpoint) -> Published:

@@ -104,6 +104,31 @@ def test_borrowed_coefficients_come_with_a_warning(change: dict[str, Any], varia
         find_recipe(teacache.TeaCacheConfig(), flux({**DEV, **change}, "FluxPipeline"))
 
 
+@pytest.mark.parametrize("name", ["FLUX.1-Krea-dev", "FLUX.1-Kontext-dev"])
+def test_a_name_that_speaks_against_the_config_is_told(name: str) -> None:
+    checkpoint = replace(flux(DEV), folders=(Path("black-forest-labs") / name,))
+    with pytest.warns(UserWarning, match=rf"{name} has the config of FLUX\.1-dev.*published='{name}'"):
+        found = find_recipe(teacache.TeaCacheConfig(), checkpoint)
+    assert found == find_recipe(teacache.TeaCacheConfig(published="FLUX.1-dev"), checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("transformer", "config", "name"),
+    [
+        ("FluxTransformer2DModel", DEV, "black-forest-labs/FLUX.1-dev"),
+        ("FluxTransformer2DModel", DEV, "models/my-flux"),
+        # One whose name begins with another's.
+        ("CogVideoXTransformer3DModel", {"num_layers": 42, "num_attention_heads": 48, "patch_size_t": 2,
+                                         "in_channels": 32}, "zai-org/CogVideoX1.5-5B-I2V"),
+    ],
+)  # fmt: skip
+def test_a_name_that_goes_with_the_config_needs_no_word(transformer: str, config: dict[str, Any], name: str) -> None:
+    checkpoint = Checkpoint(transformer=transformer, config=config, folders=(Path(name),))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        find_recipe(teacache.TeaCacheConfig(), checkpoint)
+
+
 def test_another_shape_of_flux_has_no_published_coefficients() -> None:
     with pytest.raises(teacache.CoefficientsError):
         find_recipe(teacache.TeaCacheConfig(), flux({**DEV, "num_layers": 8}))
