@@ -135,7 +135,9 @@ class AdaptiveConfig(RunConfig):
     """
 
     tolerance: float = 0.05
-    """The sum of predicted relative errors that a stretch of skipped steps may reach. 0 computes every step."""
+    """The sum of predicted relative errors that a stretch of skipped steps may reach. 0 computes every step. Where the
+    residuals' curvature stays as it is, a higher one never computes more steps; where it jumps, one that meets the jump
+    on a computed step can."""
     max_consecutive_skips: int = 6
 
     order = 1
