@@ -20,7 +20,7 @@ import pyarrow as pa
 from jobs import storage_options
 from jobs.batches import unpacked
 from jobs.config import Actors, Generation, Model
-from jobs.errors import JobFailed, describe
+from jobs.errors import DeviceLost, JobFailed, describe
 from jobs.finish import nothing
 from jobs.lease import Glance
 from jobs.paths import Output
@@ -117,7 +117,11 @@ class Actor:
         if self._generate is None or self._glance.seen:
             return None, None
         with self._limit(samples):
-            made = self._generate(samples)
+            try:
+                made = self._generate(samples)
+            except DeviceLost as error:
+                self._give_up(error)
+                raise
         return made, self._setup.spool.keep(made)
 
     def _load(self) -> Generate | None:

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from jobs import manifest, storage
 from jobs.config import Actors, Generation, Media, Model
 from jobs.errors import JobFailed, Refused, redact
+from jobs.identity import CONTENTS
 from jobs.media import comment_of, encode, settled
 from jobs.paths import Output
 from jobs.rows import Made, Row, Sample, schema, table, values
@@ -100,5 +101,6 @@ def _under(noted: Mapping[str, Any], scope: str) -> dict[str, Any]:
 def _model(noted: Mapping[str, Any], row: Row) -> Model:
     fields = _under(noted, f"models.{row.model}")
     cache = {name: value for name, value in json.loads(row.cache).items() if value is not None}
-    fields.pop("exact", None)  # a setting of the actors, which a whole call made again needn't know
+    for name in ("exact", *CONTENTS):  # the actors' setting, which a whole call needn't know; and what the files held
+        fields.pop(name, None)
     return Model.model_validate({**fields, "name": row.model, "cache": cache})

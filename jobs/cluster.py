@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -73,18 +73,34 @@ def _found(address: str | None) -> str | None:
     return place
 
 
-def room(actors: Actors) -> str:
-    """Whether the actors fit, in one sentence, without starting anything. Raises Refused if RAY_ADDRESS is wrong."""
+def room(kinds: Sequence[Actors]) -> tuple[str, ...]:
+    """Whether the actors of each model fit, which run one model after the other; a sentence or two, nothing started.
+
+    Raises Refused if RAY_ADDRESS is wrong.
+    """
     if not _join({**_QUIET}):
-        cpus, wanted = os.cpu_count() or 1, actors.count * actors.num_cpus + 1
-        verdict = "has room" if wanted <= cpus and not actors.num_gpus else "may have no room: lower actors.count"
-        return f"no Ray cluster runs here; one started on this machine with {cpus} CPUs {verdict}"
+        return tuple(dict.fromkeys(_room_here(actors) for actors in kinds))
     try:
         there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        gpus = float(there.get("GPU", 0.0) > 0) if actors.num_gpus is None else actors.num_gpus
-        return shortage(actors.model_copy(update={"num_gpus": gpus})) or "the cluster has room"
+        gpus = float(there.get("GPU", 0.0) > 0)
+        settled = [a if a.num_gpus is not None else a.model_copy(update={"num_gpus": gpus}) for a in kinds]
+        lacking = tuple(dict.fromkeys(filter(None, map(shortage, settled))))
+        return lacking or ("the cluster has room", *_in_use(there))
     finally:
         ray.shutdown()
+
+
+def _room_here(actors: Actors) -> str:
+    cpus, wanted = os.cpu_count() or 1, actors.count * actors.num_cpus + 1
+    verdict = "has room" if wanted <= cpus and not actors.num_gpus else "may have no room: lower actors.count"
+    return f"no Ray cluster runs here; one started on this machine with {cpus} CPUs {verdict}"
+
+
+def _in_use(there: Mapping[str, float]) -> list[str]:
+    free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
+    taken = {name: there.get(name, 0.0) - free.get(name, 0.0) for name in ("CPU", "GPU")}
+    told = " and ".join(f"{count:g} of {there[name]:g} {name}s" for name, count in taken.items() if count > 0)
+    return [f"other work takes {told} of it at the moment"] if told else []
 
 
 def shortage(actors: Actors) -> str | None:

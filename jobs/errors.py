@@ -17,9 +17,25 @@ _PASSWORD = r"[^/\s:@]*:(?!\d+(?:[/?\s]|$))(?:[^\s?]*@|\S*@)"
 _CREDENTIALS = re.compile(rf"(?<=://)(?:{_PASSWORD}|[^/\s?]*@)")
 _QUERY = re.compile(r"(://[^\s?]*)\?[^\s'\"]*")
 
+# Of torch on the CPU, of CUDA itself, of cuBLAS and cuDNN.
+_NO_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
+# https://docs.nvidia.com/cuda/cuda-runtime-api/group__CUDART__TYPES.html: to go on, a process must be launched again.
+_LOST = (
+    "device-side assert triggered",
+    "an illegal memory access was encountered",
+    "an illegal instruction was encountered",
+    "misaligned address",
+    "unspecified launch failure",
+    "uncorrectable ECC error encountered",
+)
+
 
 class Refused(Exception):
     """The input can't be worked with; raised before any actor starts. Exit code 2."""
+
+
+class DeviceLost(Exception):
+    """The process has to end, for another one to go on: see Failure.device_lost."""
 
 
 class JobFailed(Exception):
@@ -32,6 +48,8 @@ class Failure:
 
     error: str
     out_of_memory: bool = False
+    device_lost: bool = False
+    """Whether the process can't use its GPU any more, whatever it does next."""
 
 
 def redact(text: str) -> str:
@@ -62,13 +80,18 @@ def attempt(work: Callable[[], Result]) -> Result | Failure:
     try:
         return work()
     except Exception as error:
-        return Failure(error=describe(error), out_of_memory=_out_of_memory(error))
+        return Failure(error=describe(error), out_of_memory=_out_of_memory(error), device_lost=_device_lost(error))
 
 
 def _out_of_memory(error: Exception) -> bool:
-    """Of a GPU or of the machine: torch raises a RuntimeError where its allocator on the CPU is refused."""
+    """Of a GPU or of the machine: where not torch's own allocator is refused, it raises another RuntimeError."""
     names = {kind.__name__ for kind in type(error).__mro__}
-    return bool(names & {"OutOfMemoryError", "MemoryError"}) or "can't allocate memory" in str(error)
+    return bool(names & {"OutOfMemoryError", "MemoryError"}) or any(text in str(error) for text in _NO_MEMORY)
+
+
+def _device_lost(error: Exception) -> bool:
+    """By what CUDA says after which every further call of the process fails as well, whatever it is about."""
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _LOST)
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from jobs import loading, metrics, together
 from jobs.audit import audited, uncached_first
 from jobs.cache import Cache
 from jobs.config import Actors, Generation, Model
-from jobs.errors import Failure, JobFailed, attempt
+from jobs.errors import DeviceLost, Failure, JobFailed, attempt
 from jobs.pixels import Pixels, check_size, pixels_of
 from jobs.rows import Made, Sample, table, values
 from jobs.runs import Tags
@@ -47,7 +47,8 @@ class Run:
 class Generate:
     """One pipeline on its device, called with one batch of samples after the other.
 
-    A row that fails becomes a row with its error. Raises JobFailed if the pipeline can't be loaded.
+    A row that fails becomes a row with its error. Raises JobFailed if the pipeline can't be loaded, DeviceLost if no
+    more calls can be made.
     """
 
     def __init__(
@@ -101,6 +102,8 @@ class Generate:
         rows = together.agreed(attempt(lambda: self._made(group)))
         if not isinstance(rows, Failure):
             return rows
+        if rows.device_lost:
+            raise DeviceLost(rows.error)
         self._cache.discard()
         if rows.out_of_memory:
             _free_memory()

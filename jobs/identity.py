@@ -7,13 +7,16 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from jobs import manifest, storage
+from jobs import contents, manifest, storage
 from jobs.cache import Cache
 from jobs.config import Actors, Generation, Job, Media, Model
 from jobs.errors import Refused, redact, refusing
 from jobs.paths import Output
 
 _SECTIONS: dict[str, type[BaseModel]] = {"": Job, "generation": Generation, "media": Media}
+CONTENTS = ("weights", "calibration")
+"""What is noted of a model's files, see contents.py: no field of a job."""
+
 _MODEL_DEFAULTS = {"dtype": Model.model_fields["dtype"].default, "exact": Actors().exact, "lora": []}
 
 
@@ -34,6 +37,7 @@ def settings(job: Job) -> dict[str, Any]:
         fields["exact"] = job.actors_of(model).exact
         fields["lora"] = [lora.model_dump(mode="json") for lora in model.lora]
         fields["cache"] = json.loads(model.cache.to_json())
+        fields |= {"weights": contents.weights(model), "calibration": contents.calibration(model)}
         flat.update({f"models.{model.name}.{name}": value for name, value in fields.items()})
     return flat
 
@@ -65,6 +69,11 @@ def check(job: Job) -> dict[str, Any]:
     if name is None:
         return theirs
     before, now = _value(theirs, name), _value(ours, name)
+    if is_of_files(name):
+        raise Refused(
+            f"output: {redact(job.output)} holds rows made with {name} files of other content, under the same name; "
+            "give another --output"
+        )
     if name.endswith(".cache") and isinstance(before, dict) and isinstance(now, dict):
         differing = [each for each in ("method", *sorted({*before, *now})) if before.get(each) != now.get(each)]
         if differing:
@@ -92,7 +101,14 @@ def _first_difference(ours: dict[str, Any], theirs: dict[str, Any]) -> str | Non
         return None
     shared = {_scope(name) for name in ours} & {_scope(name) for name in theirs} | {"", "generation", "media"}
     names = sorted(name for name in {*ours, *theirs} if _scope(name) in shared)
+    # Of outputs from before it was noted, nobody can say what a model's files held.
+    names = [name for name in names if name in theirs or not is_of_files(name)]
     return next((name for name in names if _value(ours, name) != _value(theirs, name)), None)
+
+
+def is_of_files(name: str) -> bool:
+    """Whether it says what a model's files hold, which is no setting."""
+    return name.startswith("models.") and name.rpartition(".")[2] in CONTENTS
 
 
 def _scope(name: str) -> str:

@@ -80,11 +80,14 @@ class Tried:
     failed: NDArray[np.bool_]
 
 
-def tried(output: Output, model: str) -> Tried:
-    """Failed rows count: they are not tried again unasked."""
+def tried(output: Output, model: str, before: NDArray[np.uint64] | None = None) -> Tried:
+    """Failed rows count: they are not tried again unasked. Those of `before`, which are tried again, do not."""
     ids, prints, failed = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)], [np.empty(0, np.bool_)]
-    for batch in read_batches(output, ["id", "model", "fingerprint", "error"]):
+    again = before is not None and len(before) > 0
+    for batch in read_batches(output, ["id", "model", "fingerprint", "error", *(["created_at"] if again else [])]):
         mine = batch.filter(pc.equal(batch["model"], pa.scalar(model)))
+        if before is not None and again:
+            mine = mine.filter(pa.array(~contains(before, _copies(mine))))
         ids.append(digests(strings(mine["id"])))
         prints.append(np.asarray(mine["fingerprint"].fill_null(0).to_numpy(zero_copy_only=False)).view(np.uint64))
         failed.append(np.asarray(pc.not_equal(mine["error"], pa.scalar("")).to_numpy(zero_copy_only=False), np.bool_))
@@ -94,6 +97,22 @@ def tried(output: Output, model: str) -> Tried:
     return Tried(ids=every, fingerprints=_joined(prints)[order], failed=_joined(failed)[order])
 
 
+def failures(output: Output, model: str, ids: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Which failures of these rows, by sorted digests of their ids, are known by now: digests of row and time."""
+    found = [np.empty(0, np.uint64)]
+    for failed, batch in _scan(output, [*_KEY, "created_at"]):
+        if failed:
+            mine = batch.filter(pc.equal(batch["model"], pa.scalar(model)))
+            found.append(_copies(mine)[contains(ids, digests(strings(mine["id"])))])
+    return np.sort(_joined(found))
+
+
+def _copies(rows: pa.RecordBatch) -> NDArray[np.uint64]:
+    """What tells apart what was noted of one row at one time and at another."""
+    made: list[Any] = rows["created_at"].to_pylist()
+    return digests(f"{at}\0{row_id}" for at, row_id in zip(made, strings(rows["id"]), strict=True))
+
+
 def _joined(parts: list[Any]) -> Any:
     """One array of them all, which takes their place in memory."""
     whole = np.concatenate(parts)
@@ -101,17 +120,29 @@ def _joined(parts: list[Any]) -> Any:
     return whole
 
 
-def forget_failed(output: Output, model: str, ids: NDArray[np.uint64]) -> None:
-    """Have failed rows count as never tried, by sorted digests of their ids."""
-    for url in files(output.failed):
-        content = storage.read(url)
-        assert content is not None
-        rows = pq.read_table(io.BytesIO(content))
-        asked = contains(ids, digests(strings(rows["id"]))) & np.equal(rows["model"].to_numpy(), model)
-        if asked.all():
-            storage.remove(url)
-        elif asked.any():
-            write_rows(rows.filter(pa.array(~asked)), url)
+def drop_repeated(output: Output) -> None:
+    """Leave, of a row that stands in several places, the copy that counts: whoever else reads the files counts all.
+
+    So it is with a failed row that was tried again, and after kills: see read_batches.
+    """
+    latest = _latest_of_repeated(output)
+    for folder in (output.manifest, output.failed) if latest else ():
+        for url in files(folder):
+            keep = [
+                key not in latest or _take(latest, key, rank)
+                for key, rank in _ranked(folder == output.failed, _table(url, [*_KEY, "created_at"]))
+            ]
+            if not any(keep):
+                storage.remove(url)
+            elif not all(keep):
+                write_rows(_table(url, schema(Row).names).filter(pa.array(keep)), url)
+
+
+def _table(url: str, columns: Sequence[str]) -> pa.Table:
+    content = storage.read(url)
+    assert content is not None
+    wanted = pa.schema([schema(Row).field(name) for name in columns])
+    return pq.read_table(io.BytesIO(content), columns=list(columns), schema=wanted)
 
 
 def holds_rows(output: Output) -> bool:
@@ -184,7 +215,7 @@ def _latest_of_repeated(output: Output) -> dict[int, _Rank | None]:
     return latest
 
 
-def _ranked(failed: bool, batch: pa.RecordBatch) -> Iterator[tuple[int, _Rank]]:
+def _ranked(failed: bool, batch: pa.RecordBatch | pa.Table) -> Iterator[tuple[int, _Rank]]:
     created: list[Any] = batch["created_at"].to_pylist()
     for key, made in zip(_keys(batch).tolist(), created, strict=True):
         yield key, (not failed, made)
@@ -198,5 +229,5 @@ def _take(latest: dict[int, _Rank | None], key: int, rank: _Rank) -> bool:
     return True
 
 
-def _keys(batch: pa.RecordBatch) -> NDArray[np.uint64]:
+def _keys(batch: pa.RecordBatch | pa.Table) -> NDArray[np.uint64]:
     return digests(f"{model}\0{row_id}" for model, row_id in zip(*(strings(batch[name]) for name in _KEY), strict=True))

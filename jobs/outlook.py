@@ -37,7 +37,8 @@ class Outlook:
     """By model, for those of which earlier rows are known."""
     refusals: tuple[str, ...]
     """Why `generate` would refuse."""
-    room: str
+    room: tuple[str, ...]
+    """A sentence for each kind of actors that the models have."""
 
     def table(self) -> Table:
         """A line per model."""
@@ -60,7 +61,11 @@ class Outlook:
         # What is pending is taken for the same mix of shapes as the whole.
         busy = seconds * len(to_do(work, retry_failed=False)) / max(1, self.num_rows) / 3600
         hours, price = busy * pace.resources, self.job.price_per_hour
-        return f"{hours:.3g}", f"{busy / self.job.actors.count:.3g}", "-" if price is None else f"{hours * price:,.2f}"
+        return (
+            f"{hours:.3g}",
+            f"{busy / self.job.actors_of(work.model).count:.3g}",
+            "-" if price is None else f"{hours * price:,.2f}",
+        )
 
     def lines(self) -> Iterator[str]:
         """What is not about one model."""
@@ -76,7 +81,7 @@ class Outlook:
             if model.cache.target:
                 yield f"model {model.name}: its setting for {model.cache.target} is found before the run"
         yield from (f"skipped: {problem}" for problem in self.skipped)
-        yield self.room
+        yield from self.room
         yield from (f"would be refused: {reason}" for reason in self.refusals)
 
 
@@ -95,7 +100,7 @@ def outlook(job: Job, *, earlier: str | None) -> Outlook:
         states=tuple(states),
         paces=paces(known),
         refusals=tuple(_refusals(ready, states)),
-        room=cluster.room(job.actors),
+        room=cluster.room([job.actors_of(model) for model in job.each_model]),
     )
 
 

@@ -38,8 +38,8 @@ _BEGUN_PER_ACTOR = 2
 """One batch is generated while the one before is encoded and uploaded."""
 
 _BATCHES_PER_ACTOR = _BEGUN_PER_ACTOR + 1  # And one that waits: the actor is never without.
-_DEATHS = 16
-_DEATHS_PER_ACTOR = 4
+_DEATHS = 64
+_DEATHS_PER_ACTOR = 16
 _DEATHS_PER_BATCH = 0.01
 
 
@@ -121,7 +121,8 @@ def run_task(task: Task, pending: Digests, how: Try) -> Iterator[Written]:
 
 
 def _deaths_allowed(job: Job, num_rows: int) -> int:
-    """Batches that may be lost before the job ends: a few prompts that kill, or many nodes that go, but not all."""
+    """Batches that may be lost with none written in between before the job ends: some prompts that kill in a row, or
+    many nodes that go, but not all."""
     return int(_DEATHS + _DEATHS_PER_ACTOR * job.actors.count + _DEATHS_PER_BATCH * num_rows / job.actors.batch_size)
 
 
@@ -196,12 +197,24 @@ def _given_up(batches: ray.data.Dataset, task: Task) -> ray.data.Dataset:
     return batches.map_batches(fail, batch_size=None, batch_format="pyarrow")
 
 
-class _ForgetBlocks(ExecutionCallback):
-    """Ray keeps some kilobytes for each block that ever was, for a summary that nobody asks for here."""
+class _Steps(ExecutionCallback):
+    """What Ray has no settings for.
+
+    It keeps some kilobytes for each block that ever was, for a summary that nobody asks for here. And it counts lost
+    batches over the whole job, where only many with none written in between shall end it: else a job with some more
+    prompts that kill would end at the same of them in every run.
+    """
+
+    def before_execution_starts(self, executor: Any) -> None:
+        self._allowed, self._written = getattr(executor, "_max_errored_blocks", -1), 0
 
     def on_execution_step(self, executor: Any) -> None:
-        for operator in getattr(executor, "_topology", None) or ():
+        operators = list(getattr(executor, "_topology", None) or ())
+        for operator in operators:
             getattr(operator, "_output_blocks_stats", []).clear()
+        written = operators[-1].metrics.rows_task_outputs_generated if operators else 0
+        if written > self._written and self._allowed >= 0:
+            self._written, executor._max_errored_blocks = written, self._allowed
 
 
 def _settle_context(max_errored_blocks: int) -> None:
@@ -209,7 +222,7 @@ def _settle_context(max_errored_blocks: int) -> None:
     # A block is then one row, which is one batch.
     context.target_max_block_size = 1
     context.max_errored_blocks = max_errored_blocks
-    context.custom_execution_callback_classes = [_ForgetBlocks]
+    context.custom_execution_callback_classes = [_Steps]
     context.enable_progress_bars = False
     # A slow model load or a long video is not a hang.
     context.execution_no_progress_timeout_s = -1

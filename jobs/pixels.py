@@ -24,15 +24,17 @@ def pixels_of(result: Any) -> tuple[Pixels, int | None, list[str]]:
     tensor: torch.Tensor = result.frames if video else result.images.unsqueeze(1)
     rounded = (tensor.float().clamp(0, 1) * 255).round().to(torch.uint8)
     pixels = rounded.permute(0, 1, 3, 4, 2).contiguous().cpu().numpy()
-    return pixels, pixels.shape[1] if video else None, [_fault(row, video) for row in tensor]
+    faults = [_fault(row, made, video) for row, made in zip(tensor, pixels, strict=True)]
+    return pixels, pixels.shape[1] if video else None, faults
 
 
-def _fault(row: torch.Tensor, video: bool) -> str:
+def _fault(row: torch.Tensor, made: Pixels, video: bool) -> str:
     """What makes a picture or video none: half-precision overflows end as NaN, or as one color everywhere."""
-    made, low, high = "video" if video else "picture", row.min().item(), row.max().item()
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return f"ValueError: the {made} holds NaN or infinity"
-    return f"ValueError: the {made} is {low:g} everywhere" if low == high else ""
+    what = "video" if video else "picture"
+    if not (math.isfinite(row.min().item()) and math.isfinite(row.max().item())):
+        return f"ValueError: the {what} holds NaN or infinity"
+    color = made[0, 0, 0]
+    return f"ValueError: the {what} is {tuple(color.tolist())} everywhere" if (made == color).all() else ""
 
 
 def check_size(sample: Sample, pixels: Pixels) -> None:

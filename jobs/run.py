@@ -53,19 +53,20 @@ def _generate(ready: Checked, turn: Lease, console: Console, *, retry_failed: bo
     job, output = ready.job, Output(url=ready.job.output)
     identity.claim(job)
     merge.merge(output)
+    manifest.drop_repeated(output)
     layouts.sweep(output)
     states = works(ready)
     check_edited(ready, states)
     pending = {work.model.name: to_do(work, retry_failed=retry_failed) for work in states}
     total = sum(len(ids) for ids in pending.values())
     _say(console, f"{job.name}: {total:,} rows to do, output {storage.public(job.output)}")
-    for name, ids in pending.items():
-        manifest.forget_failed(output, name, ids)
     try:
         runs = _run(ready, states, pending, turn, console) if total else {}
+        manifest.drop_repeated(output)
     except (JobFailed, KeyboardInterrupt):
         # What was written counts; that it can't be counted must not hide what ended the job.
         with suppress(Exception):
+            manifest.drop_repeated(output)
             summary = _summary(job, {})
             console.print(summary.table())
             _report(job, summary, console)

@@ -26,12 +26,13 @@ _UNWRITTEN_IN_A_ROW = 3
 def make(task: Task, pending: Wanted, lease: Lease, say: Callable[[str], None]) -> Generator[Written, None, None]:
     """Make the pending rows; yields as batches are written. Raises JobFailed, after which the rest is untouched."""
     left, told = pending, 0
+    before = manifest.failures(task.output, task.model.name, pending.ids)
     for how in Try:
         if how is not Try.TOGETHER or lease.follows_a_killed:
             for written in _salvaged(task, left, say):
                 told += written.done + written.failed
                 yield written
-            left = left.without(manifest.tried(task.output, task.model.name).ids)
+            left = left.without(manifest.tried(task.output, task.model.name, before).ids)
             # An actor that was told to leave writes its last batch itself.
             if untold := len(pending) - len(left) - told:
                 told += untold

@@ -125,7 +125,7 @@ def _only(job: Job, model: Model) -> Job:
 
 def _matters(setting: str) -> bool:
     """Of a job's settings those that pixels depend on: files are not written, and the cache is what is tried."""
-    return not setting.startswith("media.") and not setting.endswith(".cache")
+    return not setting.startswith("media.") and not setting.endswith((".cache", ".calibration"))
 
 
 def _unmeasured(model: Model, found: Sequence[Sample], target: Target) -> list[str]:

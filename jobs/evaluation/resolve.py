@@ -80,7 +80,8 @@ def _check_empty(job: Job, model: Model) -> None:
 
 def _place(job: Job, model: Model) -> str:
     """By a digest of all that pixels depend on, target included: another job looks anew."""
-    told = identity.settings(job.model_copy(update={"model": model, "models": ()}))
+    settings = identity.settings(job.model_copy(update={"model": model, "models": ()}))
+    told = {name: value for name, value in settings.items() if not identity.is_of_files(name)}
     digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
     return Output(url=job.output).evaluation(model.name, f"found-{digest[:16]}.json")
 

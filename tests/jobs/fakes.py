@@ -29,7 +29,7 @@ from ray._private.ray_constants import WORKER_PROCESS_SETUP_HOOK_ENV_VAR
 from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR
 
 from jobs.config import Actors, Model
-from jobs.errors import JobFailed
+from jobs.errors import DeviceLost, JobFailed
 from jobs.rows import Made, Sample, table, values
 from jobs.runs import Tags
 
@@ -172,6 +172,8 @@ def _obey(prompt: str) -> None:
         time.sleep(3600)
     if word == "sleep":
         time.sleep(float(number))
+    if word == "lose":
+        raise DeviceLost("RuntimeError: CUDA error: device-side assert triggered")
 
 
 class FakeCache:

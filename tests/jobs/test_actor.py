@@ -215,10 +215,11 @@ def test_on_sigterm_the_batch_in_hand_is_finished_and_written(tmp_path: Path) ->
 
 
 LATE = "TimeoutError: not done within actors.batch_timeout_seconds = 1"
+LOST = "DeviceLost: RuntimeError: CUDA error: device-side assert triggered"
 PARTED = "ChildProcessError: process 2 of 2 ended with exit code -9"
 
 
-@pytest.mark.parametrize(("prompt", "error"), [("hang", LATE), ("part", PARTED)])
+@pytest.mark.parametrize(("prompt", "error"), [("hang", LATE), ("part", PARTED), ("lose", LOST)])
 @pytest.mark.parametrize("last", [False, True])
 def test_a_call_that_has_no_end_ends_its_process_and_is_noted_on_the_last_try(
     tmp_path: Path, prompt: str, error: str, last: bool

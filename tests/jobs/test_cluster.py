@@ -51,6 +51,19 @@ def test_what_a_cluster_lacks_by_now_is_said(resources: dict[str, float]) -> Non
     assert "need 1 CPUs and 1 GPUs" in (shortage(Actors(num_gpus=1)) or "")
 
 
+def test_every_models_actors_need_room_and_what_others_take_is_said(
+    resources: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.cluster._join", lambda _: True)
+    resources["GPU"], free = 2.0, {"CPU": 2.0, "GPU": 2.0}
+    monkeypatch.setattr(ray, "available_resources", lambda: free)
+    assert room([Actors(), Actors()]) == ("the cluster has room",)
+    (lacking,) = room([Actors(), Actors(num_gpus=4)])
+    assert "need 1 CPUs and 4 GPUs" in lacking
+    del free["GPU"]
+    assert room([Actors()]) == ("the cluster has room", "other work takes 2 of 2 GPUs of it at the moment")
+
+
 def test_an_address_that_is_none_is_refused_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "bogus://me:secret@host")
     with pytest.raises(Refused, match="no Ray cluster at RAY_ADDRESS=bogus://host: ") as refused, joined():
@@ -62,7 +75,7 @@ def test_an_address_where_nothing_answers_is_refused_at_once(monkeypatch: pytest
     monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{free_port()}")
     monkeypatch.setattr(ray, "init", lambda **_: pytest.fail("Ray would try for minutes"))
     with pytest.raises(Refused, match=r"no Ray cluster at RAY_ADDRESS=127.0.0.1:\d+: .*nothing answers at"):
-        room(Actors())
+        room([Actors()])
 
 
 def test_a_cluster_that_is_gone_is_not_joined(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -72,7 +85,7 @@ def test_a_cluster_that_is_gone_is_not_joined(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     monkeypatch.setattr(ray, "init", lambda **_: pytest.fail("Ray would try for minutes"))
-    assert "no Ray cluster runs here" in room(Actors())
+    assert "no Ray cluster runs here" in room([Actors()])[0]
 
 
 def test_a_local_address_is_a_cluster_of_our_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,6 +43,25 @@ def test_what_torch_says_where_memory_runs_out_is_known() -> None:
     assert not other.out_of_memory
 
 
+@pytest.mark.parametrize(
+    ("text", "out_of_memory", "device_lost"),
+    [
+        ("CUDA error: out of memory", True, False),
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", True, False),
+        ("CUDA error: device-side assert triggered\nCompile with ...", False, True),
+        ("CUDA error: an illegal memory access was encountered", False, True),
+        ("Expected all tensors to be on the same device", False, False),
+    ],
+)
+def test_what_cuda_says_is_told_apart(text: str, out_of_memory: bool, device_lost: bool) -> None:
+    def fail() -> None:
+        raise RuntimeError(text)
+
+    failure = attempt(fail)
+    assert isinstance(failure, Failure)
+    assert (failure.out_of_memory, failure.device_lost) == (out_of_memory, device_lost)
+
+
 def test_an_interrupt_is_no_failure_of_a_row() -> None:
     def interrupted() -> None:
         raise KeyboardInterrupt

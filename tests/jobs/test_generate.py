@@ -11,7 +11,7 @@ from jobs import loading
 from jobs.audit import uncached_first
 from jobs.cache import Cache
 from jobs.config import Actors, Generation, Model
-from jobs.errors import JobFailed
+from jobs.errors import DeviceLost, JobFailed
 from jobs.generate import Generate, alike
 from jobs.rows import Made, Sample, schema, table, values
 from jobs.runs import Tags
@@ -116,6 +116,14 @@ def test_a_row_that_does_not_fit_on_its_own_fails(monkeypatch: pytest.MonkeyPatc
     rows = rows_of(actor(), sample("a"), sample("b"))
     assert [row.error for row in rows] == ["OutOfMemoryError: CUDA out of memory"] * 2
     assert pipeline.sizes == [2, 1, 1]
+
+
+def test_a_gpu_that_is_lost_fails_no_other_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the process does next would fail too, so that it has to end."""
+    lost = RuntimeError("CUDA error: device-side assert triggered")
+    monkeypatch.setattr(loading, "load", lambda *_: (fakes.FakePipeline(fits=1, error=lost), fakes.FakeCache()))
+    with pytest.raises(DeviceLost, match=r"^RuntimeError: CUDA error: device-side assert triggered$"):
+        rows_of(actor(), sample("a"), sample("b"))
 
 
 def test_a_size_that_the_pipeline_rounds_is_a_failed_row(plain: Generate) -> None:

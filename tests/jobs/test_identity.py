@@ -1,14 +1,17 @@
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from jobs.config import Job
 from jobs.errors import Refused
-from jobs.identity import claim, settings
+from jobs.identity import claim, is_of_files, settings
 from jobs.manifest import write_batch
-from jobs.paths import Output
+from jobs.paths import Output, packaged
 from jobs.rows import Row, table
 from tests.jobs.conftest import MODEL
 from tests.jobs.test_manifest import row
@@ -76,6 +79,64 @@ def test_other_settings_are_refused(job: BuildJob, tmp_path: Path, sections: dic
     write_a_row(tmp_path)
     with pytest.raises(Refused, match=sentence):
         claim(job(**sections))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(packaged("demo/flux"), tmp_path / "flux"))
+
+
+def trained_again(file: Path) -> None:
+    """Of the same size, with the same header, and other weights."""
+    content = bytearray(file.read_bytes())
+    start = 8 + int.from_bytes(content[:8], "little")
+    content[start:] = bytes(255 - byte for byte in content[start:])
+    file.write_bytes(content)
+
+
+def test_weights_that_changed_under_their_name_are_refused(job: BuildJob, tmp_path: Path, folder: Path) -> None:
+    lora = tmp_path / "lora.safetensors"
+    save_file({"a": torch.zeros(1000)}, lora)
+    built = job(model={**MODEL, "pipeline": str(folder), "lora": [{"weights": str(lora)}]})
+    claim(built)
+    write_a_row(tmp_path)
+    (folder / "README.md").write_text("about")
+    claim(built)
+    for file in (lora, next((folder / "transformer").glob("*.safetensors"))):
+        before = file.read_bytes()
+        trained_again(file)
+        with pytest.raises(Refused, match=r"models\.flux\.weights files of other content, under the same name; give"):
+            claim(built)
+        file.write_bytes(before)
+    claim(built)
+
+
+def test_a_calibration_that_decides_and_changed_is_refused(job: BuildJob, tmp_path: Path, folder: Path) -> None:
+    caches: dict[str, dict[str, object]] = {
+        "teacache": {"method": "teacache"},
+        "computed": {"method": "schedule", "computed": 2},
+        "given": {"method": "teacache", "calibration": str(folder / "teacache.json")},
+        "own": {"method": "teacache", "coefficients": [0.0]},
+        "steps": {"method": "schedule", "steps": [0, 2]},
+        "adaptive": {"method": "adaptive"},
+    }
+    models = [{"name": name, "pipeline": str(folder), "cache": cache} for name, cache in caches.items()]
+    before = settings(job(model=None, models=models))
+    file = folder / "teacache.json"
+    file.write_text(file.read_text() + " ")
+    after = settings(job(model=None, models=models))
+    changed = {f"models.{name}.calibration" for name in ("teacache", "computed", "given")}
+    assert {name for name in before if before[name] != after[name]} == changed
+
+
+def test_an_output_from_before_files_were_noted_goes_on(job: BuildJob, tmp_path: Path) -> None:
+    claim(job())
+    write_a_row(tmp_path)
+    file = tmp_path / "out" / "job.json"
+    noted = json.loads(file.read_text())
+    file.write_text(json.dumps({name: value for name, value in noted.items() if not is_of_files(name)}))
+    claim(job())
+    assert json.loads(file.read_text()) == noted
 
 
 def test_an_output_that_cannot_be_written_is_refused(job: BuildJob, tmp_path: Path) -> None:

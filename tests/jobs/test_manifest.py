@@ -7,9 +7,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from jobs import storage
 from jobs.errors import Refused
 from jobs.ids import digests
-from jobs.manifest import forget_failed, read_batches, tried, write_batch
+from jobs.manifest import drop_repeated, failures, read_batches, tried, write_batch, write_rows
 from jobs.paths import Output
 from jobs.rows import Row, table, values
 from tests.jobs.test_rows import made
@@ -105,10 +106,40 @@ def test_what_was_made_is_known_by_its_fingerprint(output: Output) -> None:
     assert [by_id[int(digest)] for digest in digests(["a", "b"])] == [5, 2**64 - 1]
 
 
-def test_only_the_failed_rows_asked_for_are_forgotten(output: Output) -> None:
+def test_a_failure_counts_until_the_row_was_tried_again(output: Output) -> None:
     for model in ("flux", "mochi"):
-        write_batch(table(Row, [row("a", error="x", model=model), row("b", error="x", model=model)]), output)
-    write_batch(table(Row, [row("c"), row("d", error="x")]), output)
-    forget_failed(output, "flux", np.sort(digests(["a", "c", "d"])))
-    assert np.array_equal(tried(output, "flux").ids, np.sort(digests(["b", "c"])))
-    assert len(tried(output, "mochi").ids) == 2
+        write_batch(table(Row, [row(row_id, error="x", model=model) for row_id in "abcd"]), output)
+    before = failures(output, "flux", np.sort(digests(["a", "b", "c"])))
+    assert np.array_equal(tried(output, "flux").ids, np.sort(digests([*"abcd"])))
+    assert np.array_equal(tried(output, "flux", before).ids, digests(["d"]))
+    late = datetime(2100, 1, 1, tzinfo=timezone.utc)
+    write_batch(table(Row, [row("a", created_at=late), row("b", error="y", created_at=late)]), output)
+    found = tried(output, "flux", before)
+    assert dict(zip(found.ids.tolist(), found.failed.tolist(), strict=True)) == {
+        int(digests([row_id])[0]): row_id != "a" for row_id in "abd"
+    }
+
+
+def test_for_other_readers_too_a_row_stands_once(output: Output) -> None:
+    late = datetime(2100, 1, 1, tzinfo=timezone.utc)
+    write_batch(table(Row, [row("a", error="x"), row("b", error="x"), row("c", error="x")]), output)
+    write_batch(table(Row, [row("a"), row("d", seed=1)]), output)
+    write_batch(table(Row, [row("d", seed=2, created_at=late), row("e"), row("b", error="y", created_at=late)]), output)
+    # The same rows in two files, as where a merge was cut short.
+    write_rows(table(Row, [row("a"), row("f")]), storage.join(output.manifest, "merged.parquet"))
+    before = sorted(each["id"] for batch in read_batches(output, ["id"]) for each in batch.to_pylist())
+    for _ in range(2):
+        drop_repeated(output)
+        assert sorted(ids_in(output.manifest)) == ["a", "d", "e", "f"]
+        assert sorted(ids_in(output.failed)) == ["b", "c"]
+    assert before == [*"abcdef"]
+    found = [each for batch in read_batches(output, ["id", "seed", "error"]) for each in batch.to_pylist()]
+    assert {each["id"]: (each["seed"], each["error"]) for each in found if each["id"] in "bd"} == {
+        "b": (row("b").seed, "y"),
+        "d": (2, ""),
+    }
+
+
+def ids_in(folder: str) -> list[str]:
+    fs, path = storage.open_url(folder)
+    return [each["id"] for name in fs.ls(path, detail=False) for each in pq.read_table(fs.open(name)).to_pylist()]

@@ -16,7 +16,7 @@ from jobs.manifest import write_batch
 from jobs.outlook import Outlook, outlook
 from jobs.paths import Output
 from jobs.rows import Row, table, values
-from tests.jobs.conftest import WriteShard
+from tests.jobs.conftest import MODEL, WriteShard
 from tests.jobs.test_rows import made
 
 BuildJob = Callable[..., Job]
@@ -81,6 +81,22 @@ def test_a_job_without_earlier_rows_names_the_way_to_an_estimate(
     assert not (tmp_path / "out").exists()
     note(job(output=str(tmp_path / "other")), a={"seconds": 3.6})
     assert cells(shown(outlook(job(), earlier=str(tmp_path / "other"))), "flux")[5:7] == ["0.002", "0.002"]
+
+
+def test_each_model_has_hours_and_room_of_its_own_actors(
+    job: BuildJob, shard: WriteShard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shard("a.parquet", id=["a", "b"], prompt=["x"] * 2)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    models = [{**MODEL, "name": "one"}, {**MODEL, "name": "many", "actors": {"count": 4}}]
+    built = job(model=None, models=models)
+    note(built, a={"model": "one"}, b={"model": "many"})
+    text = shown(outlook(built, earlier=None))
+    # 7.2 s = 0.002 h are left of each.
+    assert cells(text, "one")[5:7] == ["0.002", "0.002"]
+    assert cells(text, "many")[5:7] == ["0.002", "0.0005"]
+    assert "with 2 CPUs has room" in text
+    assert "with 2 CPUs may have no room: lower actors.count" in text
 
 
 def test_what_generate_would_refuse_is_told_all_at_once(job: BuildJob, shard: WriteShard, tmp_path: Path) -> None:

@@ -14,12 +14,13 @@ def sample(**changes: object) -> Sample:
 
 
 def test_pictures_are_one_frame_each_rounded_and_clamped() -> None:
-    images = torch.tensor([-1.0, 0.5, 2.0]).reshape(1, 3, 1, 1).expand(2, 3, 4, 6)
+    images = torch.tensor([-1.0, 0.5, 2.0]).reshape(1, 3, 1, 1).repeat(2, 1, 4, 6)
+    images[:, :, 0, 0] = 1.0
     pixels, num_frames, faults = pixels_of(SimpleNamespace(images=images))
     assert (pixels.shape, num_frames, faults) == ((2, 1, 4, 6, 3), None, ["", ""])
     assert pixels.dtype == np.uint8
     # 0.5 * 255 = 127.5 rounds to the even 128.
-    assert (pixels == [0, 128, 255]).all()
+    assert (pixels.reshape(2, -1, 3)[:, 1:] == [0, 128, 255]).all()
     check_size(sample(), pixels)
 
 
@@ -35,15 +36,22 @@ def test_videos_keep_their_frames_in_order() -> None:
 
 
 def test_what_is_no_picture_is_a_fault_of_its_row() -> None:
-    images = torch.rand(4, 3, 4, 6)
+    images = torch.rand(6, 3, 4, 6)
     images[1, 0, 2, 3] = torch.nan
     images[2] = 0.25
+    # The same byte everywhere, and one color everywhere.
+    images[3] = 0.25 + torch.rand(3, 4, 6) / 1000
+    images[4] = torch.tensor([1.0, 0.0, 0.5]).reshape(3, 1, 1)
     faults = pixels_of(SimpleNamespace(images=images))[2]
     assert faults == [
         "",
         "ValueError: the picture holds NaN or infinity",
-        "ValueError: the picture is 0.25 everywhere",
+        "ValueError: the picture is (64, 64, 64) everywhere",
+        "ValueError: the picture is (64, 64, 64) everywhere",
+        "ValueError: the picture is (255, 0, 128) everywhere",
         "",
     ]
     still = torch.zeros(1, 5, 3, 4, 6)
-    assert pixels_of(SimpleNamespace(frames=still))[2] == ["ValueError: the video is 0 everywhere"]
+    assert pixels_of(SimpleNamespace(frames=still))[2] == ["ValueError: the video is (0, 0, 0) everywhere"]
+    still[0, 2, 0, 0, 0] = 1.0
+    assert pixels_of(SimpleNamespace(frames=still))[2] == [""]

@@ -2,7 +2,7 @@
 
 import collections
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ from rich.console import Console
 
 from jobs.config import Job
 from jobs.errors import JobFailed, Refused
+from jobs.rows import Written
 from jobs.run import generate
 from tests.jobs.conftest import MODEL, WriteShard
+from tests.jobs.test_outlook import note
 
 BuildJob = Callable[..., Job]
 
@@ -37,7 +39,7 @@ def rows(folder: Path) -> dict[str, dict[str, Any]]:
 def test_prompts_that_kill_or_hang_fail_after_two_deaths_and_all_others_are_made(
     job: BuildJob, shard: WriteShard, log: Path, tmp_path: Path
 ) -> None:
-    prompts = ["a", "die", "b", "c", "d", "hang", "e", "f"]
+    prompts = ["a", "die", "b", "c", "lose", "d", "hang", "e", "f"]
     shard("a.parquet", id=prompts, prompt=prompts)
     slow = {"batch_size": 3, "batch_timeout_seconds": 4}
     said = run(job(actors=slow, audit={"fraction": 0}))
@@ -47,21 +49,23 @@ def test_prompts_that_kill_or_hang_fail_after_two_deaths_and_all_others_are_made
     assert {row_id: row["error"] for row_id, row in failed.items()} == {
         "die": "ActorDied: an actor died twice while making this row",
         "hang": "TimeoutError: not done within actors.batch_timeout_seconds = 4",
+        "lose": "DeviceLost: RuntimeError: CUDA error: device-side assert triggered",
     }
     assert len(list(tmp_path.glob("out/media/**/*.png"))) == 6
     tries = collections.Counter(log.read_text().split())
     # What waits behind a row that kills goes with its actor, but was not begun.
     assert tries["die"] == 2
     assert tries["hang"] in (1, 2)
+    assert tries["lose"] in (1, 2)
     assert not (tmp_path / "out" / "lease.json").exists()
 
     # The failed rows again, one of them mended: those and no others.
     log.unlink()
-    shard("a.parquet", id=prompts, prompt=["mended" if prompt == "die" else prompt for prompt in prompts[:-1]] + ["f"])
+    shard("a.parquet", id=prompts, prompt=["mended" if prompt == "die" else prompt for prompt in prompts])
     shard("b.parquet", id=["new"], prompt=["new"])
-    assert "test: 2 rows to do" in run(job(actors=slow, audit={"fraction": 0}), retry_failed=True)
+    assert "test: 3 rows to do" in run(job(actors=slow, audit={"fraction": 0}), retry_failed=True)
     assert set(rows(tmp_path / "out" / "manifest")) == {*"abcdef", "die"}
-    assert set(rows(tmp_path / "out" / "failed")) == {"hang"}
+    assert set(rows(tmp_path / "out" / "failed")) == {"hang", "lose"}
     assert not set(log.read_text().split()) & {*"abcdef", "new"}
     assert "test: 1 rows to do" in run(job(actors=slow, audit={"fraction": 0}))
 
@@ -71,6 +75,43 @@ def test_prompts_that_kill_or_hang_fail_after_two_deaths_and_all_others_are_made
         Refused, match=r"1 row\(s\) that model flux has done were edited since, first 'new' in b.parquet"
     ):
         run(job(actors=slow, audit={"fraction": 0}))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("log")
+def test_many_prompts_that_kill_do_not_end_the_job(job: BuildJob, shard: WriteShard, tmp_path: Path) -> None:
+    """Each takes several batches with it: those that wait, and those that Ray hands out before it knows."""
+    prompts = ["die" if number % 6 == 1 else "x" for number in range(60)]
+    shard("a.parquet", id=[f"r{number}" for number in range(60)], prompt=prompts)
+    run(job(actors={"batch_size": 2}, audit={"fraction": 0}))
+    done, failed = rows(tmp_path / "out" / "manifest"), rows(tmp_path / "out" / "failed")
+    assert len(done) == 50
+    assert {row["prompt"] for row in failed.values()} == {"die"}
+
+
+@pytest.mark.usefixtures("log")
+def test_a_retry_that_is_refused_or_cut_short_forgets_no_failure(
+    job: BuildJob, shard: WriteShard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shard("a.parquet", id=["a", "b", "c"], prompt=["a", "b", "c"])
+    built = job(audit={"fraction": 0})
+    note(built, a={"error": "ValueError: no"}, b={"error": "ValueError: no"}, c={})
+    with pytest.raises(Refused, match="offload: group keeps weights off a GPU"):
+        run(built.model_copy(update={"model": built.each_model[0].model_copy(update={"offload": "group"})}),
+            retry_failed=True)  # fmt: skip
+
+    def interrupted(*_: object) -> Iterator[Written]:
+        raise KeyboardInterrupt
+        yield
+
+    with monkeypatch.context() as patch:
+        patch.setattr("jobs.tries.run_task", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(built, retry_failed=True)
+    assert set(rows(tmp_path / "out" / "failed")) == {"a", "b"}
+    assert "test: 2 rows to do" in run(built, retry_failed=True)
+    assert set(rows(tmp_path / "out" / "manifest")) == {"a", "b", "c"}
+    assert not rows(tmp_path / "out" / "failed")
 
 
 @pytest.mark.usefixtures("log")
