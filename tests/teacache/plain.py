@@ -23,7 +23,7 @@ class PlainBranch:
     before: Tensor | None = None
     residuals: list[tuple[int, Tensor]] = field(default_factory=list)
 
-    def enter(self, before: Tensor) -> None:
+    def enter(self, before: Tensor | None) -> None:
         self.step, self.before = self.step + 1, before
 
     def leave(self, after: Tensor) -> Tensor:
@@ -58,7 +58,8 @@ def plainly_cached(transformer: nn.Module, model: Model, computed: Collection[in
     def leave(module: nn.Module, args: Any, output: Any) -> Any:
         outputs = list(output) if isinstance(output, tuple) else [output]
         for name, state in states[(calls - 1) % branches].items():
-            assert state.before is not None
+            if state.before is None:  # a stream that is left out
+                continue
             at, count = returns.index(name), state.before.shape[1]
             whole, tokens = outputs[at], model.tokens if name == model.hidden_states else "all"
             own = {"all": slice(None), "first": slice(0, count), "last": slice(whole.shape[1] - count, None)}[tokens]
