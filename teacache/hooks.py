@@ -47,8 +47,8 @@ def attach(transformer: nn.Module, model: Model | None, session: Session, *, ind
     transformer = unwrap_module(transformer)
     if session.passes_on and model is not None and model.further_streams:
         raise ValueError(
-            f"a measured schedule supplies one scheduler, and {type(transformer).__name__} answers with "
-            f"{', '.join(model.further_streams)} for another one; order=1 takes the schedule for lines"
+            f"a measured schedule supplies one scheduler, and {type(transformer).__name__} has streams "
+            f"({', '.join(model.further_streams)}) that go by another one; order=1 takes the schedule for lines"
         )
     attachment = Attachment(session)
     names, context = parameter_names(transformer), attachment.listener.context

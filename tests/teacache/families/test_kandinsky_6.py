@@ -56,3 +56,19 @@ def test_the_indicator_is_what_the_first_blocks_attention_to_the_video_takes_in(
     handle.remove()
     assert len(seen) == STEPS
     assert list(cache.stats.calls[0].distances[0][1:-1]) == changes(seen)[:-1]
+
+
+def test_positions_are_not_taken_for_rows_where_a_sound_has_as_many_tokens_as_there_are_samples() -> None:
+    pipe = kandinsky_6_ti2va.make_pipeline()
+
+    def made(seeds: tuple[int, ...]) -> tuple[torch.Tensor, list[tuple[bool, ...]]]:
+        with teacache.enabled(pipe, teacache.AdaptiveConfig(tolerance=0.3)) as cache:
+            latents = kandinsky_6_ti2va.generate(pipe, seeds=seeds, audio_latents=rows(seeds, 4, 2))
+        return latents, list(cache.stats.calls[0].computed)
+
+    latents, decisions = made((1, 2))
+    assert len(set(decisions)) == 2
+    for index, seed in enumerate((1, 2)):
+        (alone,), (own,) = made((seed,))
+        assert decisions[index] == own
+        torch.testing.assert_close(latents[index], alone, rtol=1e-4, atol=1e-4)
