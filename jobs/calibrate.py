@@ -108,8 +108,8 @@ def _measure(ready: Checked, model: Model, chosen: Sequence[Sample], recordings:
 
     outputs, counts = outputs_of(recordings), default_counts(conditions.num_inference_steps)
     if outputs is None or not counts or len(conditions.denoisers) > 1:
-        console.print(f"{model.name}: no schedules are measured: its scheduler is not linear, or it has several "
-                      "denoisers; those for lines are there", markup=False)  # fmt: skip
+        console.print(f"{model.name}: no schedules are measured: its scheduler is not linear, its sound goes by "
+                      "another one, or it has several denoisers; those for lines are there", markup=False)  # fmt: skip
         return {}
     shares = min(ready.job.actors.count, len(counts))
     work = [{"counts": json.dumps(counts[share::shares])} for share in range(shares)]

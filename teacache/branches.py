@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from teacache.kinds import Kind, tensors_in
 from teacache.outputs import Supply
-from teacache.policies import Always, Computed, Decision, Moment, Policy
+from teacache.policies import Always, Computed, Decision, Moment, Policy, Stream
 from teacache.predictors import Extrapolation, Predictor
 from teacache.rows import Granularity, Selection, Ties
 from teacache.statistics import CallStats
@@ -49,8 +50,9 @@ class Batch(NamedTuple):
 class StackInput(NamedTuple):
     """What the first block takes in and is kept until the last one is through."""
 
-    hidden_states: Tensor
-    """(rows, tokens, channels), or however the model lays them out; rows first."""
+    streams: tuple[Tensor, ...]
+    """The hidden states, and what else leaves the stack: (rows, tokens, channels), or however the model lays them out;
+    rows first."""
     mask: Tensor | None
 
 
@@ -62,6 +64,8 @@ class Branch:
         self._method = method
         self._total = total
         self._rows, self._device, self._ranks = batch
+        self._predictors: list[Predictor] = []
+        """One for each stream; a stream more or less starts all afresh."""
         self.restart()
         self._ties: Ties | None = None
         self._place: Place | None = None
@@ -70,13 +74,12 @@ class Branch:
 
     def restart(self) -> None:
         """Forget what earlier steps left, but for the record of what they did."""
-        method = self._method
-        self._policy, self._predictor = method.policy(self._total), method.predictor()
+        self._policy, self._predictors = self._method.policy(self._total), []
         self._answer: tuple[tuple[Kind, ...], Any] | None = None
 
     def release(self) -> None:
         """Nothing more will be asked but the record: let go of residuals and indicator."""
-        self._policy, self._predictor, self._answer = Always(), Extrapolation(0), None
+        self._policy, self._predictors, self._answer = Always(), [], None
 
     def clear_record(self) -> None:
         """Start the record of what the steps did afresh; what comes of later steps is not touched by it."""
@@ -95,7 +98,7 @@ class Branch:
         Args:
             latents: the denoiser's noisy ones, rows first, where guidance may be one batch.
         """
-        size = len(stack.hidden_states)
+        size = len(stack.streams[0])
         if self._ties is None or self._ties.size != size:
             if self._ties is not None:
                 self.restart()
@@ -105,8 +108,9 @@ class Branch:
             self._ties.watch(latents)
         self._steps_seen += 1
         self._place = place
-        tokens = stack.hidden_states
-        can_skip = self._policy.skips and self._predictor.can_stand_in(tokens) and not records_gradients(tokens)
+        if len(self._predictors) != len(stack.streams):
+            self._predictors = [self._method.predictor() for _ in stack.streams]
+        can_skip = self._policy.skips and all(map(_can_stand_in, self._predictors, stack.streams))
         moment = Moment(place.step, self._ties, can_skip, place.last, indicator)
         decision = self._policy.decide(moment)
         self._decisions.append(decision)
@@ -118,24 +122,28 @@ class Branch:
         """A step ran whole without coming by the stack."""
         self._decisions.append(Decision.uniform(True, self._rows))
 
-    def keep(self, stack: StackInput, output: Tensor, rows: Selection) -> None:
+    def keep(self, stack: StackInput, outputs: Sequence[Tensor], rows: Selection) -> None:
         """Keep what the computed rows added to their input, for the steps that skip."""
-        if not self._policy.skips or not rows.rows or records_gradients(output):
+        if not self._policy.skips or not rows.rows or any(map(records_gradients, outputs)):
             return
         assert self._place is not None
         assert self._ties is not None
-        before, after, step = rows.take(stack.hidden_states), rows.take(output).detach(), self._place.step
-        residual = (after - before).detach().to(before.dtype)  # under autocast blocks give another type
+        step, streams = self._place.step, []
+        for before, output, predictor in zip(stack.streams, outputs, self._predictors, strict=True):
+            before, after = rows.take(before), rows.take(output).detach()
+            residual = (after - before).detach().to(before.dtype)  # under autocast blocks give another type
+            streams.append(Stream(after, residual, partial(predictor.error, step, residual, rows)))
         mask = None if stack.mask is None else rows.take(stack.mask)
-        self._policy.observe(
-            Computed(step, self._ties, rows, after, residual, lambda: self._predictor.error(step, residual, rows), mask)
-        )
-        self._predictor.keep(step, residual, rows)
+        self._policy.observe(Computed(step, self._ties, rows, tuple(streams), mask))
+        for stream, predictor in zip(streams, self._predictors, strict=True):
+            predictor.keep(step, stream.residual, rows)
 
-    def stand_in(self, stack: StackInput, rows: Selection) -> Tensor:
-        """The stack's output for skipped rows: their input plus the predicted residual."""
+    def stand_in(self, stack: StackInput, rows: Selection) -> list[Tensor]:
+        """The stack's outputs for skipped rows: their input plus the predicted residual."""
         assert self._place is not None
-        return rows.take(stack.hidden_states) + self._predictor.predict(self._place.step, rows)
+        step = self._place.step
+        return [rows.take(tokens) + predictor.predict(step, rows)
+                for tokens, predictor in zip(stack.streams, self._predictors, strict=True)]  # fmt: skip
 
     def skipped(self) -> None:
         """The denoiser did not run at this step."""
@@ -168,6 +176,10 @@ class Branch:
             block_seconds=self.block_time.seconds,
             seconds=self.forward_time.seconds,
         )  # fmt: skip
+
+
+def _can_stand_in(predictor: Predictor, tokens: Tensor) -> bool:
+    return predictor.can_stand_in(tokens) and not records_gradients(tokens)
 
 
 def _row(step: Decision, sample: int) -> int:

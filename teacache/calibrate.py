@@ -59,7 +59,8 @@ def calibrate(
         held_out: the share of the prompts, the last ones, that the fit does not see.
         seed: prompt number i runs with seed + i.
         measured: the numbers of computed steps; () measures none, None a dozen from all steps over 1.5 to all over 25,
-            which takes up to 25 times as long as the same prompts uncached.
+            which takes up to 25 times as long as the same prompts uncached. None is measured where a denoiser's further
+            streams (LTX-2's sound) go by a scheduler of their own: such models follow schedules with lines.
         batch: how many prompts measure, together.
         call: further arguments of the pipeline (height, width, guidance_scale, ...), as they will be used.
 
@@ -117,8 +118,11 @@ def record(pipe: DiffusionPipeline, prompt: str, *, number: int = 0, num_inferen
     with with_method(pipe, recording), outputs.heard():
         generator = torch.Generator("cpu").manual_seed(seed)
         pipe(prompt=prompt, num_inference_steps=num_inference_steps, generator=generator, output_type="latent", **call)
-    return [outputs.of(recorder.recording(prompt=number, denoiser=name, branch=str(branch)))
-            for (name, branch), recorder in recorders.items() if recorder.changes]  # fmt: skip
+    recordings = [recorder.recording(prompt=number, denoiser=name, branch=str(branch))
+                  for (name, branch), recorder in recorders.items() if recorder.changes]  # fmt: skip
+    if any(model_for(denoiser).further_streams for denoiser in named_denoisers(pipe).values()):
+        return recordings  # there is more in the outputs than this scheduler gets
+    return list(map(outputs.of, recordings))
 
 
 def conditions_of(

@@ -4,6 +4,8 @@ Memory: `order + 1` residuals per guidance branch and sample, each as large as t
 4096 tokens x 3072 x 2 bytes = 24 MiB for FLUX at 1024x1024, so 48 MiB at order 1; for HunyuanVideo with 129 frames of
 720x1280 it is 33 x 45 x 80 = 118,800 tokens x 3072 x 2 bytes = 696 MiB, so 1.4 GiB at order 1. `residual_device="cpu"`
 keeps them in the host's memory (each skipped step then waits for `order + 1` copies), `residual_dtype` in fewer bytes.
+A model with several streams keeps as many of each, as large as that stream's input: LTX-2's sound adds 126 tokens x
+2048 to the 6144 x 4096 of 121 frames of 512x768, one hundredth.
 """
 
 from __future__ import annotations
@@ -129,6 +131,9 @@ class AdaptiveConfig(RunConfig):
     while the sum of their predicted errors stays within `tolerance`. The first three steps and the last are always
     computed. On a pipeline the errors are weighted by how much the scheduler lets each step move the sample. Reads one
     small tensor back from the device per computed step, and none on a skipped one. Residuals: two (order 1).
+
+    Of a model with several streams (LTX-2: video and sound) the one whose relative error is the largest counts, as each
+    is looked at or heard by itself; in a common error the few tokens of the sound would vanish.
 
     Raises:
         ValueError: a field is out of its range.

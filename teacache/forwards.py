@@ -7,7 +7,7 @@ weights are on the device when the indicator asks for them, and in a way that co
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -65,7 +65,7 @@ class BlockForward(Replacement):
         self._session = session
         self._model = model
         self._returns = blocks.returns
-        self._position = blocks.returns.index(model.hidden_states)
+        self._positions = tuple(map(blocks.returns.index, model.streams))
         self.names = parameter_names(block)
         self.enter: Callable[[Call, tuple[Any, ...], dict[str, Any]], None] | None = None
         self.exits = False
@@ -86,7 +86,7 @@ class BlockForward(Replacement):
         original = self.original if self.shared is None else self.shared.lend
         output = original(*args, **kwargs)
         if self.exits:
-            self._leave(call, output[self._position] if len(self._returns) > 1 else output)
+            self._leave(call, output if len(self._returns) > 1 else (output,))
         return output
 
     @uncompiled
@@ -105,13 +105,13 @@ class BlockForward(Replacement):
     def _put(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         """What the block returns: its output, and in rows that were not computed what it took in."""
         arguments = Arguments(self.names, args, kwargs)
-        outputs = [arguments.get(name) for name in self._returns]
+        outputs: Sequence[Any] = [arguments.get(name) for name in self._returns]
         if call.rows.rows:
             news = output if len(self._returns) > 1 else (output,)
             outputs = [None if new is None else call.rows.put(old, new)
                        for old, new in zip(outputs, news, strict=True)]  # fmt: skip
         if self.exits:
-            outputs[self._position] = self._leave(call, outputs[self._position])
+            outputs = self._leave(call, outputs)
         return tuple(outputs) if len(outputs) > 1 else outputs[0]
 
     def _take(self, call: Call, name: str, value: Any) -> Any:
@@ -120,18 +120,25 @@ class BlockForward(Replacement):
         return call.rows.take_from(value, repeated=name in self._model.repeated)
 
     @uncompiled
-    def _leave(self, call: Call, hidden_states: Tensor) -> Tensor:
-        """What the stack returns, of the hidden states."""
+    def _leave(self, call: Call, outputs: Sequence[Any]) -> Sequence[Any]:
+        """What the stack returns, in the place of the last block's outputs."""
+        positions = [at for at in self._positions if outputs[at] is not None]
+        hidden_states, *further = (outputs[at] for at in positions)
         if self._model.tokens == "all":
-            return call.leave_stack(hidden_states)
-        count = call.stack_length
-        at = slice(0, count) if self._model.tokens == "first" else slice(hidden_states.shape[1] - count, None)
-        own = call.leave_stack(hidden_states[:, at])
+            streams = call.leave_stack(hidden_states, *further)
+        else:
+            count = call.stack_length
+            own = slice(0, count) if self._model.tokens == "first" else slice(hidden_states.shape[1] - count, None)
+            streams = call.leave_stack(hidden_states[:, own], *further)
         if call.whole:
-            return hidden_states
-        hidden_states = hidden_states.clone()
-        hidden_states[:, at] = own
-        return hidden_states
+            return outputs
+        left = list(outputs)
+        for at, stream in zip(positions, streams, strict=True):
+            left[at] = stream
+        if self._model.tokens != "all":
+            left[positions[0]] = hidden_states.clone()
+            left[positions[0]][:, own] = streams[0]
+        return left
 
 
 class IdleForward(Replacement):

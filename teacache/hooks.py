@@ -5,7 +5,7 @@
     first block  keeps the stack input and decides for every row
     blocks       compute the rows that are due, let the others pass unchanged
     exit         the last block, or the module before which a published residual ends: puts stack input + residual in
-                 the place of skipped rows, keeps the residual of the others
+                 the place of skipped rows, keeps the residual of the others; each of several streams has its own
 
 The exit answers with the *stack's* input plus the residual, not with its own: what a model adds between blocks
 (ControlNet samples) is in the residual already.
@@ -40,8 +40,16 @@ def attach(transformer: nn.Module, model: Model | None, session: Session, *, ind
         model: None means on the denoiser alone, without its blocks.
         indicator: the name of one of the model's indicators; "" its default.
         exit_at: the submodule before which the residual ends; "" means at the last block.
+
+    Raises:
+        ValueError: the scheduler is to get sums of outputs, and the model has a stream that goes by it.
     """
     transformer = unwrap_module(transformer)
+    if session.passes_on and model is not None and model.further_streams:
+        raise ValueError(
+            f"a measured schedule supplies one scheduler, and {type(transformer).__name__} has streams "
+            f"({', '.join(model.further_streams)}) that go by another one; order=1 takes the schedule for lines"
+        )
     attachment = Attachment(session)
     names, context = parameter_names(transformer), attachment.listener.context
     timestep, noisy = ("timestep", "hidden_states") if model is None else (model.timestep, model.latents)
@@ -87,15 +95,16 @@ def _attach_to_stack(
     stack = [BlockForward(unwrap_module(block), session, model, blocks) for blocks, found in lists for block in found]
     idle = [module for name in model.idle for module in getattr(transformer, name) or ()]
     attachment.replaced += [*stack, *(IdleForward(unwrap_module(module), session, model) for module in idle)]
-    first = stack[0]
+    first, names = stack[0], model.streams
     evaluate = _evaluator(transformer, attachment, model.indicators.get(indicator, Indicator()), first)
 
     def enter(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         arguments = Arguments(first.names, args, kwargs)
-        hidden_states, mask = arguments[model.hidden_states], arguments.get(model.mask) if model.mask else None
+        streams = tuple(tokens for name in names if (tokens := arguments[name]) is not None)
+        mask = arguments.get(model.mask) if model.mask else None
         if mask is not None and mask.ndim > 2:  # over keys, of which text may be the last ones
-            mask = mask.flatten(1)[:, : hidden_states.shape[1]]
-        stack = StackInput(hidden_states, mask)
+            mask = mask.flatten(1)[:, : streams[0].shape[1]]
+        stack = StackInput(streams, mask)
         call.enter_stack(stack, lambda: evaluate(first.module, arguments), _stacked(call.latents))
         if not call.whole and first.shared is not None:
             first.shared.forget()
@@ -109,7 +118,7 @@ def _attach_to_stack(
     def leave(exit_module: nn.Module, args: tuple[Any, ...]) -> Any:
         if exit_module is not module or session.call is None or not session.call.entered:
             return None
-        return (session.call.leave_stack(args[0]), *args[1:])
+        return (*session.call.leave_stack(args[0]), *args[1:])
 
     attachment.handles.append(module.register_forward_pre_hook(TorchHook(leave)))
 

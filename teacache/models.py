@@ -59,7 +59,8 @@ class Blocks:
 class Model:
     """How to cache one transformer class.
 
-    The residual is that of the hidden states: what the last block returns minus what the first one takes in.
+    The residual is that of the hidden states: what the last block returns minus what the first one takes in. So it is
+    of every further stream.
     """
 
     transformer: str
@@ -69,6 +70,9 @@ class Model:
     """By name, the default first."""
     hidden_states: str = "hidden_states"
     """The argument of the blocks that carries the image or video tokens."""
+    further_streams: tuple[str, ...] = ()
+    """Further arguments of the blocks whose tokens the model goes on with behind the stack, as the sound of a video:
+    each leaves it with a residual of its own. A call may have None in the place of one."""
     tokens: Literal["all", "first", "last"] = "all"
     """Which of the last block's tokens are those that the first one took in, where text has joined them on the way."""
     mask: str = ""
@@ -98,9 +102,17 @@ class Model:
 
     def __post_init__(self) -> None:
         for blocks in self.stack:
-            if self.hidden_states not in blocks.returns:
-                names = ", ".join(blocks.returns)
-                raise ValueError(f"{self.transformer}: {blocks.name} must return {self.hidden_states}, got {names}")
+            for stream in self.streams:
+                if stream not in blocks.returns:
+                    names = ", ".join(blocks.returns)
+                    raise ValueError(f"{self.transformer}: {blocks.name} must return {stream}, got {names}")
+        if self.further_streams and self.published_exit:
+            raise ValueError(f"{self.transformer}: only one stream comes by {self.published_exit}, got {self.streams}")
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """The arguments of the blocks that leave the stack with a residual, the hidden states first."""
+        return (self.hidden_states, *self.further_streams)
 
     @property
     def indicator(self) -> str:

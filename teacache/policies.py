@@ -30,19 +30,25 @@ class Moment(NamedTuple):
     pays for it."""
 
 
+class Stream(NamedTuple):
+    """What the stack made of one stream of tokens, in the rows that were computed."""
+
+    output: Tensor
+    residual: Tensor
+    error: Callable[[], Tensor]
+    """How far off the residual is that would have stood in, as a tensor of its own. To be asked once."""
+
+
 class Computed(NamedTuple):
     """What a policy may look at after some rows were computed."""
 
     step: int
     ties: Ties
     rows: Selection
-    output: Tensor
-    """The stack's, in these rows."""
-    residual: Tensor
-    error: Callable[[], Tensor]
-    """How far off the residual is that would have stood in, as a tensor of its own. To be asked once."""
+    streams: tuple[Stream, ...]
+    """The hidden states, and what else leaves the stack."""
     mask: Tensor | None
-    """(rows, tokens), True for tokens that count; None where all do."""
+    """Of the hidden states: (rows, tokens), True for tokens that count; None where all do."""
 
 
 class Decision(NamedTuple):
@@ -149,7 +155,8 @@ class Adaptive:
     A computed step tells for free how wrong the line through the two residuals before it would have been; an error
     of a line grows with the product of the distances from its two nodes, so it gives the residual's curvature. The
     next computed step is then chosen at once: as many are skipped as keep the sum of the predicted errors, each times
-    the scheduler's sensitivity at its step, within the tolerance.
+    the scheduler's sensitivity at its step, within the tolerance. Of several streams the one with the largest relative
+    error has the say.
     """
 
     skips = True
@@ -212,8 +219,21 @@ class Schedule:
 
 
 def _errors(computed: Computed) -> Tensor:
-    """Row by row the error of what would have stood in, and the output that it is relative to: shape (2, rows)."""
-    error, output, mask = computed.error(), computed.output, computed.mask
+    """Row by row the error of what would have stood in, and the output that it is relative to: shape (2, rows).
+
+    Where a row has several streams, the quotient of the two is the largest of theirs.
+    """
+    hidden_states, *further = computed.streams
+    norms = _norms(hidden_states, computed.mask)
+    for stream in further:
+        error, output = _norms(stream, None)
+        norms[0] = torch.maximum(norms[0], error / output * norms[1])
+    return norms
+
+
+def _norms(stream: Stream, mask: Tensor | None) -> Tensor:
+    """Row by row of the error and of the output."""
+    error, output = stream.error(), stream.output
     if mask is not None:
         counts = mask.reshape(*mask.shape, *[1] * (output.ndim - mask.ndim))
         error, output = error * counts, output * counts

@@ -34,7 +34,8 @@ class Extrapolation:
     """The line in the step number through a row's last two residuals (order 1), or its last residual (order 0).
 
     Order 0 is TeaCache as published. While a row has one residual only, order 1 reuses it as well. Memory: `order + 1`
-    residuals, each as large as the stack's input, in `dtype` and on `device` where those are given.
+    residuals, each as large as the stack's input, in `dtype` and on `device` where those are given. Where a model has
+    several streams, there is one of these for each.
     """
 
     def __init__(self, order: int, *, dtype: torch.dtype | None = None, device: str | None = None) -> None:

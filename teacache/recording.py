@@ -110,7 +110,8 @@ class SchedulerOutputs:
 
 
 class Recorder:
-    """A policy that computes every step and remembers how indicator, output and residual changed."""
+    """A policy that computes every step and remembers how indicator, output and residual of the hidden states
+    changed."""
 
     skips = True  # nothing is, but only then is it told what was computed
 
@@ -132,12 +133,13 @@ class Recorder:
 
     def observe(self, computed: Computed) -> None:
         assert self._indicator is not None
-        output = computed.output.clone()
-        now = (self._indicator, output, computed.residual)
+        stream = computed.streams[0]
+        output = stream.output.clone()
+        now = (self._indicator, output, stream.residual)
         if self._before:
             self.changes.append([_relative_l1(*pair) for pair in zip(now, self._before, strict=True)])
         self._before = now
-        self._sketches.append(self._sketch(computed.residual))
+        self._sketches.append(self._sketch(stream.residual))
         self._norms.append(self._sketch(output).double().square().sum().item())
 
     def recording(self, *, prompt: int, denoiser: str, branch: str) -> Recording:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -54,19 +54,20 @@ class Call:
     def stack_length(self) -> int:
         """How many tokens went into the stack."""
         assert self._stack is not None
-        return self._stack.hidden_states.shape[1]
+        return self._stack.streams[0].shape[1]
 
-    def leave_stack(self, output: Tensor) -> Tensor:
-        """The stack has been gone through. Returns its output, in which skipped rows are made up."""
+    def leave_stack(self, *outputs: Tensor) -> Sequence[Tensor]:
+        """The stack has been gone through. Returns its outputs, in which skipped rows are made up."""
         stack, self._stack = self._stack, None
         if stack is None:
-            return output
-        self.branch.keep(stack, output, self.rows)
+            return outputs
+        self.branch.keep(stack, outputs, self.rows)
+        made_up: Sequence[Tensor] = outputs
         if not self.whole:
             rest = self.rows.rest
-            output = rest.put(output, self.branch.stand_in(stack, rest))
+            made_up = list(map(rest.put, outputs, self.branch.stand_in(stack, rest)))
         self.branch.block_time.stop()
-        return output
+        return made_up
 
     def end(self, output: Any) -> Any:
         """The denoiser's forward is over. Returns what it is to answer.

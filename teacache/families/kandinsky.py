@@ -1,4 +1,4 @@
-"""Kandinsky 5, and the super-resolution of Kandinsky 6. No polynomial is published."""
+"""Kandinsky 5, and Kandinsky 6: videos with sound, and their super-resolution. No polynomial is published."""
 
 from __future__ import annotations
 
@@ -18,6 +18,14 @@ def _modulated(block: Any, arguments: Arguments) -> Tensor:
     return modulated
 
 
+def _modulated_video(block: Any, arguments: Arguments) -> Tensor:
+    """The same where the block has a part for the video and one for the sound."""
+    part, video = block.video_dec_block, arguments["vis"]
+    shift, scale = part.visual_modulation(arguments["time_embed"][0]).unsqueeze(1).float().chunk(9, dim=-1)[:2]
+    modulated: Tensor = part.self_attention_norm(video.float()) * (scale + 1.0) + shift
+    return modulated
+
+
 def _modulated_tile(block: Any, arguments: Arguments) -> Tensor:
     """The tokens of a tile after the first block's norm, shift and scale, as the block has them."""
     shift, scale = block.visual_modulation(arguments["temb"]).unsqueeze(1).float().chunk(6, dim=-1)[:2]
@@ -33,6 +41,15 @@ MODELS = (
         hidden_states="visual_embed",
         shared=("sparse_params",),
         pipelines=("Kandinsky5T2VPipeline",),
+    ),
+    Model(
+        transformer="Kandinsky6Transformer3DModel",
+        stack=(Blocks(name="visual_transformer_blocks", returns=("vis", "aud")),),
+        indicators={"modulated_input": Indicator(of_block=_modulated_video)},
+        hidden_states="vis",
+        further_streams=("aud",),
+        shared=("vis_rope", "aud_rope"),
+        pipelines=("Kandinsky6TI2VAPipeline",),
     ),
     Model(
         transformer="Kandinsky6SRTransformer3DModel",

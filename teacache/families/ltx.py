@@ -1,4 +1,4 @@
-"""LTX-Video."""
+"""LTX-Video, and LTX-2, whose blocks carry the sound beside the video."""
 
 from __future__ import annotations
 
@@ -19,6 +19,14 @@ def _modulated(block: Any, arguments: Arguments) -> Tensor:
     return modulated
 
 
+def _modulated_video(block: Any, arguments: Arguments) -> Tensor:
+    """The same of the video, as the block has it; nothing is published."""
+    video: Tensor = arguments["hidden_states"]
+    shift, scale = block.get_mod_params(block.scale_shift_table, arguments["temb"], len(video))[:2]
+    modulated: Tensor = block.norm1(video) * (1 + scale) + shift
+    return modulated
+
+
 MODELS = (
     Model(
         transformer="LTXVideoTransformer3DModel",
@@ -28,6 +36,15 @@ MODELS = (
         shared=(),
         guidance="batch",
         pipelines=("LTXPipeline", "LTXImageToVideoPipeline"),
+    ),
+    Model(
+        transformer="LTX2VideoTransformer3DModel",
+        stack=(Blocks(name="transformer_blocks", returns=("hidden_states", "audio_hidden_states")),),
+        further_streams=("audio_hidden_states",),
+        indicators={"modulated_input": Indicator(of_block=_modulated_video)},
+        shared=(),
+        guidance="batch",
+        pipelines=("LTX2Pipeline", "LTX2ImageToVideoPipeline"),
     ),
 )
 

@@ -15,7 +15,7 @@ from teacache.models import Arguments, Model
 
 @dataclass
 class PlainBranch:
-    """The steps and residuals of one guidance branch, oldest first."""
+    """The steps and residuals of one stream in one guidance branch, oldest first."""
 
     computed: Collection[int]
     order: int
@@ -23,7 +23,7 @@ class PlainBranch:
     before: Tensor | None = None
     residuals: list[tuple[int, Tensor]] = field(default_factory=list)
 
-    def enter(self, before: Tensor) -> None:
+    def enter(self, before: Tensor | None) -> None:
         self.step, self.before = self.step + 1, before
 
     def leave(self, after: Tensor) -> Tensor:
@@ -43,7 +43,7 @@ class PlainBranch:
 def plainly_cached(transformer: nn.Module, model: Model, computed: Collection[int], *, branches: int = 1,
                    order: int = 0, exit_at: str = "") -> Iterator[None]:  # fmt: skip
     """The transformer's calls go through the branches in turn; each computes these steps and skips the others."""
-    states = [PlainBranch(computed, order) for _ in range(branches)]
+    states = [{name: PlainBranch(computed, order) for name in model.streams} for _ in range(branches)]
     calls = 0
     lists = [getattr(transformer, blocks.name) for blocks in model.stack]
     first, last, returns = lists[0][0], lists[-1][-1], model.stack[-1].returns
@@ -51,21 +51,24 @@ def plainly_cached(transformer: nn.Module, model: Model, computed: Collection[in
 
     def enter(module: nn.Module, args: Any, kwargs: Any) -> None:
         nonlocal calls
-        states[calls % branches].enter(Arguments(names, args, kwargs)[model.hidden_states])
+        for name, state in states[calls % branches].items():
+            state.enter(Arguments(names, args, kwargs)[name])
         calls += 1
 
     def leave(module: nn.Module, args: Any, output: Any) -> Any:
         outputs = list(output) if isinstance(output, tuple) else [output]
-        at, state = returns.index(model.hidden_states), states[(calls - 1) % branches]
-        assert state.before is not None
-        count, whole = state.before.shape[1], outputs[at]
-        own = {"all": slice(None), "first": slice(0, count), "last": slice(whole.shape[1] - count, None)}[model.tokens]
-        outputs[at] = whole.clone()
-        outputs[at][:, own] = state.leave(whole[:, own])
+        for name, state in states[(calls - 1) % branches].items():
+            if state.before is None:  # a stream that is left out
+                continue
+            at, count = returns.index(name), state.before.shape[1]
+            whole, tokens = outputs[at], model.tokens if name == model.hidden_states else "all"
+            own = {"all": slice(None), "first": slice(0, count), "last": slice(whole.shape[1] - count, None)}[tokens]
+            outputs[at] = whole.clone()
+            outputs[at][:, own] = state.leave(whole[:, own])
         return tuple(outputs) if isinstance(output, tuple) else outputs[0]
 
     def leave_before(module: nn.Module, args: Any) -> Any:
-        return (states[(calls - 1) % branches].leave(args[0]), *args[1:])
+        return (states[(calls - 1) % branches][model.hidden_states].leave(args[0]), *args[1:])
 
     handles = [first.register_forward_pre_hook(enter, with_kwargs=True)]
     if exit_at:

@@ -387,9 +387,10 @@ def test_disabling_frees_a_run_that_was_given_up(transformer: FluxTransformer2DM
     cache = teacache.enable(transformer, SKIPPING)
     denoise(transformer, torch.zeros(1, 16, 16), 1.0)
     (branch,) = cache._sessions[0]._run.branches.values()  # type: ignore[union-attr]
-    assert isinstance(branch._predictor, Extrapolation)
-    residuals.append(weakref.ref(branch._predictor._residuals[0]))
-    del branch
+    (predictor,) = branch._predictors
+    assert isinstance(predictor, Extrapolation)
+    residuals.append(weakref.ref(predictor._residuals[0]))
+    del branch, predictor
     assert residuals[0]() is not None
     teacache.disable(transformer)
     assert residuals[0]() is None

@@ -162,6 +162,7 @@ def test_the_published_residual_ends_after_the_last_norm_of_two_models() -> None
 
 ATTENTION_INPUT = {
     "FluxPipeline": "transformer_blocks.0.attn",
+    "LTX2Pipeline": "transformer_blocks.0.attn1",
     "LTXPipeline": "transformer_blocks.0.attn1",
     "Lumina2Pipeline": "layers.0.attn",
     "LuminaPipeline": "layers.0.attn1",

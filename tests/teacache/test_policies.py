@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from teacache.configs import AdaptiveConfig, TeaCacheConfig
-from teacache.policies import Adaptive, Computed, Moment, TeaCache, polynomial
+from teacache.policies import Adaptive, Computed, Moment, Stream, TeaCache, polynomial
 from teacache.predictors import Extrapolation
 from teacache.recipe import Recipe
 from teacache.rows import Selection, Ties
@@ -134,11 +134,25 @@ def adaptive_decisions(residuals: Sequence[float], tolerance: float, weights: Se
             continue
         residual = torch.tensor([[value]], dtype=torch.float64)
         output = residual + 10.0
-        policy.observe(
-            Computed(step, ties, rows, output, residual, partial(predictor.error, step, residual, rows), mask=None)
-        )
+        stream = Stream(output, residual, partial(predictor.error, step, residual, rows))
+        policy.observe(Computed(step, ties, rows, (stream,), mask=None))
         predictor.keep(step, residual, rows)
     return decisions
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_several_streams_the_one_with_the_largest_relative_error_has_the_say(order: int) -> None:
+    # Both err by a curvature of 1 / 14 in the first row, as below, and by none and half of it in the second: the
+    # largest relative error counts, however small the stream's numbers are.
+    ties, rows, one, zero = Ties(2, "sample"), Selection((0, 1), 2), torch.tensor([[2.0], [0.0]]), torch.zeros(2, 1)
+    large = Stream(torch.tensor([[14e3], [14e3]]), zero, lambda: one * 0)
+    small = Stream(torch.tensor([[14.0], [14.0]]), zero, lambda: torch.tensor([[2.0], [1.0]]))
+    for steps, tolerance in (((4, 5), 0.5), ((5, 6), 1.0)):
+        policy = Adaptive(AdaptiveConfig(tolerance=tolerance))
+        for step in range(3):
+            policy.decide(Moment(step, ties, True, False, lambda: zero))
+            policy.observe(Computed(step, ties, rows, (large, small)[::order], mask=None))
+        assert tuple(policy._due) == steps
 
 
 def test_adaptive_skips_as_many_steps_as_the_curvature_allows() -> None:

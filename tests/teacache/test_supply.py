@@ -20,6 +20,7 @@ from teacache.cache import denoisers_of, with_method
 from teacache.hooks import session_of
 from teacache.kinds import kind_of
 from teacache.recording import SchedulerOutputs
+from teacache.registry import MODELS
 from teacache.runs import Run
 from teacache.trajectories import Place
 from tests.teacache.test_hooks import Abort, abort_at, hooks_on
@@ -88,9 +89,12 @@ def counted(pipe: Any) -> Iterator[list[int]]:
 
 SEVERAL_CALLS = {"CosmosTextToWorldPipeline"}
 """Call `step` for each branch, and then again for the guided output."""
+SEVERAL_SCHEDULERS = {name for model in MODELS.values() if model.further_streams for name in model.pipelines}
+"""Have one for the sound as well."""
+SUPPLIED = sorted(set(TINY) - SEVERAL_CALLS - SEVERAL_SCHEDULERS)
 
 
-@pytest.fixture(params=sorted(set(TINY) - SEVERAL_CALLS))
+@pytest.fixture(params=SUPPLIED)
 def tiny(request: pytest.FixtureRequest) -> Tiny:
     return TINY[request.param]
 
@@ -286,7 +290,7 @@ def plainly_unguided(pipe: Any, branches: int) -> Iterator[None]:
     handle.remove()
 
 
-@pytest.mark.parametrize("name", sorted(name for name in set(TINY) - SEVERAL_CALLS if TINY[name].guidance == "calls"))
+@pytest.mark.parametrize("name", [name for name in SUPPLIED if TINY[name].guidance == "calls"])
 def test_at_an_unguided_step_the_first_branch_runs_alone_and_answers_for_all(name: str) -> None:
     tiny = TINY[name]
     pipe = tiny.make()
@@ -327,6 +331,18 @@ def test_of_a_pipeline_that_calls_its_scheduler_twice_at_a_step_no_outputs_are_t
     with heard.heard():
         guided(TINY[name], pipe)
     assert heard.of(some) is some
+
+
+@pytest.mark.parametrize("name", sorted(SEVERAL_SCHEDULERS))
+def test_a_model_whose_sound_goes_by_another_scheduler_is_not_supplied(name: str) -> None:
+    pipe = TINY[name].make()
+    uncached = guided(TINY[name], pipe)
+    with pytest.raises(ValueError, match=r"one scheduler, .* has streams \(aud.*\) that go by another one; order=1"):
+        with supplied(pipe):
+            pass
+    assert "step" not in vars(pipe.scheduler)
+    assert not any(hooks_on(denoiser) for denoiser in denoisers_of(pipe))
+    assert torch.equal(guided(TINY[name], pipe), uncached)
 
 
 def test_statistics_count_skipped_calls(tiny: Tiny) -> None:

@@ -146,7 +146,7 @@ def test_the_first_denoiser_of_wan_2_2_keeps_nothing_once_the_second_one_is_call
     def look(pipe: Any, step: int, timestep: Tensor, arguments: dict[str, Any]) -> dict[str, Any]:
         if step == 0:
             branches = cache._sessions[0]._run.branches.values()  # type: ignore[union-attr]
-            residuals.extend(weakref.ref(kept_by(branch._predictor)) for branch in branches)
+            residuals.extend(weakref.ref(kept_by(*branch._predictors)) for branch in branches)
         alive.append(any(residual() is not None for residual in residuals))
         return arguments
 
