@@ -63,7 +63,7 @@ def spans(folder: Path, work: Work, count: int) -> list[Span]:
         "prompts": folder / "prompts.parquet",
         "actors.batch_size": work.batch_size,
         "actors.count": count,
-        "actors.num_cpus": 0.01,
+        "actors.num_cpus": 0.001,
         "model.cache.method": "none",
         "generation.width": work.size,
         "generation.height": work.size,
