@@ -15,11 +15,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs import manifest, storage
-from jobs.config import Actors, Generation, Media, Model
+from jobs import storage
+from jobs.config.job import Actors, Generation, Media, Model
 from jobs.errors import JobFailed, Refused, redact
-from jobs.identity import CONTENTS
-from jobs.media import comment_of, encode, settled
+from jobs.media.codecs import comment_of, encode, settled
+from jobs.output import manifest
+from jobs.output.identity import CONTENTS
 from jobs.paths import Output
 from jobs.rows import Made, Row, Sample, schema, table, values
 
@@ -42,7 +43,7 @@ def make_again(row: Row, output: Output) -> bytes:
     # Imported here: to look at a row takes no torch.
     import diffusers
 
-    from jobs.generate import Generate
+    from jobs.actors.generate import Generate
 
     diffusers.utils.logging.disable_progress_bar()
     if row.error:
@@ -67,7 +68,7 @@ def make_again(row: Row, output: Output) -> bytes:
 
 def _call(output: Output, row: Row) -> Sequence[Row]:
     """The rows of the row's pipeline call, in the order of the call, which their digest tells."""
-    from jobs.generate import call_id
+    from jobs.actors.generate import call_id
 
     rows = [each for each in _rows(output, "batch", row.batch) if each.model == row.model]
     if len(rows) == row.batch_size:

@@ -13,14 +13,15 @@ import numpy as np
 import ray.data
 from rich.console import Console
 
-from jobs import cluster, preflight, prompts, storage
-from jobs.cache import Cache
-from jobs.config import Job, Model
+from jobs import cluster, preflight, storage
+from jobs.config.cache import Cache
+from jobs.config.job import Job, Model
 from jobs.errors import Failure, JobFailed, Refused, attempt, last_line
 from jobs.paths import Output
 from jobs.pipeline import Planner
-from jobs.plan import fill, samples
 from jobs.preflight import Checked
+from jobs.prompts import reading
+from jobs.prompts.plan import fill, samples
 from jobs.rows import Sample
 from teacache.calibration import Calibration, Conditions
 from teacache.quadrature import Outputs
@@ -81,8 +82,8 @@ def _fit(recordings: Sequence[Recording], conditions: Conditions) -> Calibration
 
 
 def _samples(ready: Checked, planner: Planner) -> Iterator[Sample]:
-    for piece in prompts.pieces(ready.scan.shards):
-        tables = prompts.read_piece(planner.prompts, piece)
+    for piece in reading.pieces(ready.scan.shards):
+        tables = reading.read_piece(planner.prompts, piece)
         yield from samples(fill(rows, planner.generation, planner.accepted, planner.seed) for rows in tables)
 
 
@@ -157,7 +158,7 @@ class Record:
     """Made by Ray on each device: runs prompts uncached, one at a time, and keeps numbers."""
 
     def __init__(self, model: Model, extra: dict[str, Any], device: str, prompts: list[str]) -> None:
-        from jobs.loading import load_uncached
+        from jobs.actors.loading import load_uncached
 
         self._pipeline = load_uncached(model, device)
         self._extra, self._prompts = extra, prompts
@@ -182,7 +183,7 @@ class Measure:
     def __init__(
         self, model: Model, extra: dict[str, Any], device: str, samples: list[Sample], outputs: Outputs
     ) -> None:
-        from jobs.loading import load_uncached
+        from jobs.actors.loading import load_uncached
 
         self._pipeline = load_uncached(model, device)
         self._extra, self._samples, self._outputs = extra, samples, outputs

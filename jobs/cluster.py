@@ -12,7 +12,7 @@ from typing import Any
 import ray
 from ray._private import services
 
-from jobs.config import Actors, LogFormat
+from jobs.config.job import Actors, LogFormat
 from jobs.errors import Refused, describe, redact
 from jobs.logs import logging_config
 

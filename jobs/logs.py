@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 
-from jobs.config import LogFormat
+from jobs.config.job import LogFormat
 from jobs.runs import Tags
 
 _log = logging.getLogger("jobs")

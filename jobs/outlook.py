@@ -8,14 +8,15 @@ from dataclasses import dataclass, replace
 
 from rich.table import Table
 
-from jobs import cluster, identity, preflight, storage
-from jobs.config import Job
+from jobs import cluster, preflight, storage
+from jobs.accounting.estimate import Pace, paces
+from jobs.config.job import Job
 from jobs.errors import Refused
-from jobs.estimate import Pace, paces
 from jobs.evaluation.resolve import noted
+from jobs.output import identity
 from jobs.paths import Output
 from jobs.preflight import Checked
-from jobs.scan import SHAPE, Shape, check_duplicates
+from jobs.prompts.scan import SHAPE, Shape, check_duplicates
 from jobs.work import Work, check_edited, to_do, works
 
 _SHAPES_SHOWN = 10

@@ -16,22 +16,22 @@ import ray.data
 from ray.data._internal.execution.execution_callback import ExecutionCallback
 from ray.util.annotations import RayDeprecationWarning
 
-from jobs import storage_options
-from jobs.actor import Actor, Setup, failed
-from jobs.audit import kept_share
-from jobs.batches import ending, form, packed, unpacked
-from jobs.config import Generation, Job, Model
+from jobs.accounting.audit import kept_share
+from jobs.actors.actor import Actor, Setup, failed
+from jobs.actors.batches import ending, form, packed, unpacked
+from jobs.actors.spool import Spool
+from jobs.config import storage_options
+from jobs.config.job import Generation, Job, Model
 from jobs.errors import describe
-from jobs.finish import Finish, nothing
-from jobs.lease import Glance
-from jobs.media import settled
+from jobs.media.codecs import settled
+from jobs.media.finish import Finish, nothing
+from jobs.output.lease import Glance
 from jobs.paths import Output
-from jobs.plan import Digests, fill, samples, wanted
-from jobs.prompts import Piece, portions, read_piece
+from jobs.prompts.plan import Digests, fill, samples, wanted
+from jobs.prompts.reading import Piece, portions, read_piece
+from jobs.prompts.shards import Shard
 from jobs.rows import Sample, Written, table
 from jobs.runs import Tags
-from jobs.shards import Shard
-from jobs.spool import Spool
 
 _DIED = "ActorDied: an actor died twice while making this row"
 _BEGUN_PER_ACTOR = 2

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jobs import media, models, storage, storage_options
-from jobs.config import Job
-from jobs.dates import dated
+from jobs import storage
+from jobs.actors import models
+from jobs.config import storage_options
+from jobs.config.job import Job
 from jobs.errors import Refused, redact, refusing
+from jobs.media import codecs
+from jobs.nights.dates import dated
 from jobs.paths import Output, packaged
 from jobs.pipeline import Planner
-from jobs.places import would_read
-from jobs.scan import Scan, scan
-from jobs.shards import check_readable, find_shards
+from jobs.prompts.places import would_read
+from jobs.prompts.scan import Scan, scan
+from jobs.prompts.shards import check_readable, find_shards
 
 _RAY_COPY = "/runtime_resources/working_dir_files/"
 """Where a job runs after `ray job submit --working-dir`."""
@@ -37,7 +40,7 @@ def checked(job: Job) -> Checked:
     _check_output(job)
     columns = {column for shard in shards for column in shard.columns}
     calls = {model.name: models.check(model, job.generation, columns) for model in job.each_model}
-    media.check(job, {name: call.makes_videos for name, call in calls.items()})
+    codecs.check(job, {name: call.makes_videos for name, call in calls.items()})
     found = scan(job.prompts, shards)
     check_readable(found.shards, skip_unreadable=job.skip_unreadable_shards)
     planners = {

@@ -9,26 +9,28 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from jobs import cluster, identity, layouts, lease, manifest, merge, metrics, preflight, signals, storage, tries
-from jobs.config import Job, Model
+from jobs import cluster, metrics, preflight, signals, storage, tries
+from jobs.accounting.recount import earlier_runs
+from jobs.accounting.statistics import COLUMNS, Statistics, per_model
+from jobs.accounting.summary import Summary
+from jobs.actors.loading import check_devices
+from jobs.config.job import Job, Model
 from jobs.errors import Failure, JobFailed, attempt
 from jobs.evaluation import resolve
 from jobs.ids import contains
-from jobs.lease import Lease
-from jobs.loading import check_devices
 from jobs.logs import log_model
+from jobs.media import layouts
+from jobs.output import identity, lease, manifest, merge
+from jobs.output.lease import Lease
 from jobs.paths import Output
 from jobs.pipeline import Task
-from jobs.plan import Digests
 from jobs.preflight import Checked
 from jobs.progress import Tally, follow
-from jobs.recount import earlier_runs
+from jobs.prompts.plan import Digests
+from jobs.prompts.scan import check_duplicates
 from jobs.report.single import write_report
 from jobs.runs import current_run
 from jobs.salvage import Wanted, spool, wanted
-from jobs.scan import check_duplicates
-from jobs.statistics import COLUMNS, Statistics, per_model
-from jobs.summary import Summary
 from jobs.work import Work, check_edited, to_do, works
 
 

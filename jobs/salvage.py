@@ -14,15 +14,16 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from jobs import identity, storage_options
-from jobs.config import Job, Model
-from jobs.finish import Finish
+from jobs.actors.spool import Spool, drop
+from jobs.config import storage_options
+from jobs.config.job import Job, Model
+from jobs.config.storage_options import StorageOptions
 from jobs.ids import contains, digests, looked_up
-from jobs.plan import Digests
+from jobs.media.finish import Finish
+from jobs.output import identity
+from jobs.prompts.plan import Digests
+from jobs.prompts.scan import Scan
 from jobs.rows import Written, strings
-from jobs.scan import Scan
-from jobs.spool import Spool, drop
-from jobs.storage_options import StorageOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,10 +11,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from jobs import layouts, storage, terminal
+from jobs import storage, terminal
 from jobs.again import make_again
 from jobs.errors import Failure, attempt, redact, refusing
-from jobs.formats import FORMATS
+from jobs.media import layouts
+from jobs.media.formats import FORMATS
 from jobs.paths import Output
 from jobs.report.text import visible
 from jobs.rows import Row

@@ -22,10 +22,10 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 import teacache
-from jobs.config import Job
-from jobs.dates import settled
+from jobs.config.job import Job
 from jobs.errors import JobFailed, Refused, redact, refusing
 from jobs.exits import INTERRUPTED, SOME_FAILED
+from jobs.nights.dates import settled
 from jobs.paths import DEMO, packaged
 from jobs.runs import RUN_VARIABLE, new_run
 

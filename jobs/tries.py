@@ -12,9 +12,9 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from jobs import manifest, merge
 from jobs.errors import JobFailed, last_line
-from jobs.lease import Lease
+from jobs.output import manifest, merge
+from jobs.output.lease import Lease
 from jobs.pipeline import Task, Try, run_task
 from jobs.rows import Written
 from jobs.salvage import Wanted, salvaged

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jobs import manifest
-from jobs.config import Model
+from jobs.config.job import Model
 from jobs.errors import Refused
 from jobs.ids import contains, digests, looked_up
-from jobs.manifest import Tried
+from jobs.output import manifest
+from jobs.output.manifest import Tried
 from jobs.paths import Output
-from jobs.plan import Digests
 from jobs.preflight import Checked
-from jobs.prompts import read_shard
+from jobs.prompts.plan import Digests
+from jobs.prompts.reading import read_shard
+from jobs.prompts.scan import Scan
 from jobs.rows import strings
-from jobs.scan import Scan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ import ray
 from rich.console import Console
 
 from jobs import metrics, run
-from jobs.config import Job
+from jobs.config.job import Job
 from jobs.logs import logging_config
 from jobs.runs import Tags
 from tests.jobs.conftest import MODEL

@@ -31,7 +31,7 @@ def calibrate(
     console = Console()
     with ending():
         from jobs.calibrate import calibrate as run
-        from jobs.load import load_job
+        from jobs.config.load import load_job
 
         for done in run(load_job(arguments or []), console, num_prompts=num_prompts):
             for name, fit in done.calibration.polynomials.items():

@@ -9,7 +9,7 @@ import typer
 
 from jobs.commands.job_arguments import JobArguments
 from jobs.exits import ending
-from jobs.night import DATE
+from jobs.nights.night import DATE
 
 
 def check(
@@ -25,9 +25,9 @@ def check(
     Exit codes: 0 the job is well formed, 2 it is not, and one line says why.
     """
     with ending():
-        from jobs.dates import settled
-        from jobs.load import load_job
-        from jobs.written import job_schema, written
+        from jobs.config.load import load_job
+        from jobs.config.written import job_schema, written
+        from jobs.nights.dates import settled
 
         if schema:
             typer.echo(json.dumps(job_schema(), indent=2))

@@ -51,11 +51,11 @@ def evaluate(
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     console = Console()
     with ending(interrupted="interrupted; the same command goes on from here"):
-        from jobs.dates import dated
+        from jobs.config.load import load_job
         from jobs.evaluation.asked import asked_methods, asked_target
         from jobs.evaluation.evaluate import evaluate as run
         from jobs.evaluation.publish import publish, write_fragment
-        from jobs.load import load_job
+        from jobs.nights.dates import dated
 
         job, wanted = dated(load_job(arguments or [])), asked_target(target) if target else None
         found = run(job, console, wanted, num_prompts=num_prompts, only=asked_methods(method or []))

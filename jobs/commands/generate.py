@@ -35,9 +35,9 @@ def generate(arguments: JobArguments = None, retry_failed: RetryFailed = False) 
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     console = Console()
     with ending(interrupted="interrupted; the same command goes on from here"):
-        from jobs.dates import settled
-        from jobs.load import load_job
-        from jobs.nightly import look_back, tolerated
+        from jobs.config.load import load_job
+        from jobs.nights.dates import settled
+        from jobs.nights.nightly import look_back, tolerated
         from jobs.run import generate as run
 
         job = settled(load_job(arguments or []))

@@ -29,10 +29,10 @@ def history(
     """
     console = Console()
     with ending():
-        from jobs import storage_options
-        from jobs.history import alarms, nights
-        from jobs.load import load_job
-        from jobs.nightly import missing
+        from jobs.config import storage_options
+        from jobs.config.load import load_job
+        from jobs.nights.history import alarms, nights
+        from jobs.nights.nightly import missing
         from jobs.report.over_time import show
 
         limits = load_job([job]) if job else None

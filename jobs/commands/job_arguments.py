@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from jobs.fields import fields_table
+from jobs.config.fields import fields_table
 
 JobArguments = Annotated[
     list[str] | None,

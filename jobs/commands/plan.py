@@ -24,7 +24,7 @@ def plan(arguments: JobArguments = None, earlier: Earlier = "") -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     console = Console()
     with ending():
-        from jobs.load import load_job
+        from jobs.config.load import load_job
         from jobs.outlook import outlook
 
         found = outlook(load_job(arguments or []), earlier=earlier or None)

@@ -32,8 +32,8 @@ def prompts(
     Exit codes: 0, or 2 when the input was refused; then nothing is left behind.
     """
     with ending():
+        from jobs.prompts.sharding import shard_prompts
         from jobs.report.text import visible
-        from jobs.sharding import shard_prompts
         from jobs.storage import public
 
         told = shard_prompts(source, target, column, shard_size)

@@ -28,7 +28,7 @@ def submit(arguments: JobArguments = None, address: Address = "http://127.0.0.1:
     """
     with ending():
         from jobs import submit as jobs_submit
-        from jobs.load import load_job
+        from jobs.config.load import load_job
 
         submission = jobs_submit.submit(load_job(arguments or []), address)
     if not wait:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
+from jobs.config.targets import Target
 from jobs.errors import Refused
 from jobs.evaluation.settings import METHODS
-from jobs.targets import Target
 
 
 def asked_target(texts: Sequence[str]) -> Target:

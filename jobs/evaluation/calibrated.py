@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs import models
-from jobs.cache import Cache
-from jobs.config import Model
+from jobs.actors import models
+from jobs.config.cache import Cache
+from jobs.config.job import Model
 from jobs.errors import Refused, refusing
 from jobs.evaluation.settings import FEWER_STEPS, METHODS, Known, Setting, fewer_steps, settings_of
 from jobs.paths import Output, packaged

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 
-from jobs import prompts
-from jobs.config import Model
+from jobs.config.job import Model
 from jobs.errors import Refused
-from jobs.plan import fill, samples, wanted
 from jobs.preflight import Checked
+from jobs.prompts import reading
+from jobs.prompts.plan import fill, samples, wanted
 from jobs.rows import Sample
 
 CHOOSE, CONFIRM = "choose", "confirm"
@@ -41,8 +41,8 @@ def parts(found: Sequence[Sample]) -> dict[str, str]:
 def _found(ready: Checked, model: Model, num_prompts: int) -> Iterator[Sample]:
     planner, picked = ready.planners[model.name], ready.scan.ids[:num_prompts]
     left = len(picked)
-    for piece in prompts.pieces(ready.scan.shards):
-        for rows in prompts.read_piece(planner.prompts, piece):
+    for piece in reading.pieces(ready.scan.shards):
+        for rows in reading.read_piece(planner.prompts, piece):
             asked = wanted(rows, picked)
             left -= asked.num_rows
             filled = fill(asked, planner.generation, planner.accepted, planner.seed)

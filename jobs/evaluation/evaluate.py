@@ -15,23 +15,24 @@ import ray.data
 from ray.util.annotations import RayDeprecationWarning
 from rich.console import Console
 
-from jobs import cluster, identity, preflight, signals, storage
-from jobs.batches import form
-from jobs.cache import Cache
-from jobs.config import Actors, Job, Model
+from jobs import cluster, preflight, signals, storage
+from jobs.actors.batches import form
+from jobs.actors.loading import check_devices
+from jobs.config.cache import Cache
+from jobs.config.job import Actors, Job, Model
+from jobs.config.targets import Target
 from jobs.errors import JobFailed, Refused, last_line, refusing
 from jobs.evaluation.calibrated import applicable
 from jobs.evaluation.chosen import chosen_samples, parts
 from jobs.evaluation.likeness import LPIPS_PIXELS, MS_SSIM_PIXELS, has_lpips
 from jobs.evaluation.settings import Setting
 from jobs.evaluation.trials import Course, Evaluate, Trial, lacking_to, read
-from jobs.loading import check_devices
+from jobs.output import identity
 from jobs.paths import Output
 from jobs.preflight import Checked
 from jobs.progress import follow
+from jobs.prompts.scan import check_duplicates
 from jobs.rows import Sample, Written
-from jobs.scan import check_duplicates
-from jobs.targets import Target
 
 NUM_PROMPTS = 24
 TARGET = Target(psnr=35.0)
@@ -99,7 +100,7 @@ def _methods(model: Model) -> Sequence[str]:
 
 
 def _plan(ready: Checked, model: Model, target: Target, num_prompts: int, only: Sequence[str]) -> Planned:
-    from jobs.generate import versions
+    from jobs.actors.generate import versions
 
     job, output = ready.job, Output(url=ready.job.output)
     found = chosen_samples(ready, model, num_prompts)

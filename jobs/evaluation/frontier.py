@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from jobs import intervals
+from jobs.accounting import intervals
+from jobs.accounting.intervals import Interval
+from jobs.config.targets import LOWER_IS_BETTER
 from jobs.evaluation.settings import Setting
 from jobs.evaluation.trials import Trial
-from jobs.intervals import Interval
-from jobs.targets import LOWER_IS_BETTER
 
 MEASURES = ("psnr", "ssim", "ms_ssim", "lpips", "worst_psnr", "flicker")
 """Columns of a trial that tell of fidelity."""

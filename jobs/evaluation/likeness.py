@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
-from jobs.audit import IDENTICAL, LARGEST, Picture, fidelity
+from jobs.accounting.audit import IDENTICAL, LARGEST, Picture, fidelity
 from jobs.errors import Failure, attempt
 
 MS_SSIM_PIXELS = 176

@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 
+from jobs.config.targets import LOWER_IS_BETTER, Target
 from jobs.evaluation.frontier import Point
 from jobs.evaluation.recommend import Recommendation
 from jobs.evaluation.settings import FEWER_STEPS
-from jobs.targets import LOWER_IS_BETTER, Target
 
 LABELS = {"psnr": "PSNR to uncached, dB", "ssim": "SSIM", "ms_ssim": "MS-SSIM", "lpips": "LPIPS"}
 

@@ -12,7 +12,7 @@ import yaml
 from rich.console import Console
 
 from jobs import storage
-from jobs.config import Job
+from jobs.config.job import Job
 from jobs.errors import JobFailed
 from jobs.evaluation import tables
 from jobs.evaluation.evaluate import Tried
@@ -21,7 +21,7 @@ from jobs.evaluation.plot import plot
 from jobs.evaluation.recommend import Recommendation, cache_fragment, recommend
 from jobs.evaluation.settings import FEWER_STEPS
 from jobs.evaluation.trials import Trial
-from jobs.manifest import write_rows
+from jobs.output.manifest import write_rows
 from jobs.paths import Output
 from jobs.rows import table
 

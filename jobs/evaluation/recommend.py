@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jobs.config.targets import Target
 from jobs.evaluation.chosen import CHOOSE, CONFIRM
 from jobs.evaluation.frontier import Point, points_of
 from jobs.evaluation.settings import FEWER_STEPS, Setting
 from jobs.evaluation.trials import Trial
-from jobs.targets import Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

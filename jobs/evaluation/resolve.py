@@ -8,11 +8,12 @@ from typing import Any
 
 from rich.console import Console
 
-from jobs import identity, storage
-from jobs.cache import Cache
-from jobs.config import Job, Model
+from jobs import storage
+from jobs.config.cache import Cache
+from jobs.config.job import Job, Model
 from jobs.errors import Refused, redact, refusing
 from jobs.evaluation.settings import FEWER_STEPS
+from jobs.output import identity
 from jobs.paths import Output
 
 

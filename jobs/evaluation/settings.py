@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from jobs.cache import Cache, cache_fields
-from jobs.config import Model
-from jobs.targets import DIALS
+from jobs.config.cache import Cache, cache_fields
+from jobs.config.job import Model
+from jobs.config.targets import DIALS
 
 FEWER_STEPS = "fewer steps"
 

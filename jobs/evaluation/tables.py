@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from jobs.audit import IDENTICAL
+from jobs.accounting.audit import IDENTICAL
+from jobs.config.targets import Target
 from jobs.evaluation.frontier import Median, Point, frontier
 from jobs.evaluation.recommend import Recommendation
-from jobs.targets import Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

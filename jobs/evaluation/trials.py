@@ -18,14 +18,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jobs import storage, storage_options
-from jobs.cache import Cache
-from jobs.config import Actors, Generation, Model
+from jobs import storage
+from jobs.config import storage_options
+from jobs.config.cache import Cache
+from jobs.config.job import Actors, Generation, Model
+from jobs.config.storage_options import StorageOptions
 from jobs.evaluation.likeness import likeness
 from jobs.evaluation.settings import Setting
-from jobs.manifest import write_rows
+from jobs.output.manifest import write_rows
 from jobs.rows import Made, Sample, Written, table, values
-from jobs.storage_options import StorageOptions
 
 _WARM_UP_STEPS = 2
 
@@ -97,7 +98,7 @@ class Evaluate:
     """Made by Ray on each device: takes a batch, and tells of each setting that it lacked as it is written."""
 
     def __init__(self, course: Course) -> None:
-        from jobs.generate import Generate
+        from jobs.actors.generate import Generate
 
         storage_options.use(course.storage_options)
         self._course, self._uncached = course, Cache(method="none")

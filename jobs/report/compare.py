@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jobs import manifest, storage
+from jobs import storage
 from jobs.errors import Refused
-from jobs.history import METRICS, Metric
 from jobs.ids import fraction_for
-from jobs.noise import Change, Figure, change
+from jobs.nights.history import METRICS, Metric
+from jobs.nights.noise import Change, Figure, change
+from jobs.output import manifest
 from jobs.paths import Output
 from jobs.report import facts, page
 from jobs.report.pictures import Album

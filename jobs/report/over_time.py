@@ -12,8 +12,8 @@ from rich.text import Text
 
 from jobs import storage
 from jobs.errors import refusing
-from jobs.history import METRICS, Metric, Night, changes, models
-from jobs.noise import Change
+from jobs.nights.history import METRICS, Metric, Night, changes, models
+from jobs.nights.noise import Change
 from jobs.report import page, plots
 from jobs.report.text import visible
 

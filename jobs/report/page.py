@@ -11,9 +11,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from jobs.audit import decibels
+from jobs.accounting.audit import decibels
+from jobs.accounting.summary import saving
 from jobs.report.text import visible
-from jobs.summary import saving
 
 TEMPLATES = Path(__file__).parent / "templates"
 

@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image
 
 from jobs.errors import Failure, attempt
-from jobs.layouts import load
+from jobs.media.layouts import load
 from jobs.paths import Output
 
 LONGEST_SIDE = 480

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jobs import manifest, storage
-from jobs.alarm import breaches
-from jobs.audit import IDENTICAL, decibels
-from jobs.config import Alarm
+from jobs import storage
+from jobs.accounting.audit import IDENTICAL, decibels
+from jobs.config.job import Alarm
+from jobs.nights.alarm import breaches
+from jobs.output import manifest
 from jobs.paths import Output
 from jobs.report import facts, page, plots
 from jobs.report.facts import Facts

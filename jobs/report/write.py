@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from jobs import storage
+from jobs.accounting.recount import recounted
 from jobs.errors import Refused, redact, refusing
 from jobs.paths import Output
-from jobs.recount import recounted
 from jobs.report.compare import Side, comparison
 from jobs.report.single import report
 

@@ -11,7 +11,7 @@ import statistics
 from dataclasses import fields
 
 import teacache
-from jobs.audit import fidelity
+from jobs.accounting.audit import fidelity
 from jobs.demo.dataset import Pixels
 from jobs.demo.models import RECIPES, load
 from jobs.demo.score import generate

@@ -31,7 +31,7 @@ from pathlib import Path
 os.environ["FAKES_ALL"] = "1"
 from tests.jobs import fakes
 fakes.install()
-from jobs.config import Job
+from jobs.config.job import Job
 from jobs import preflight, run
 from jobs.work import to_do, works
 job = Job.model_validate(json.loads(sys.argv[1]))
@@ -90,8 +90,8 @@ def lay_out(folder: Path, num_rows: int) -> int:
 
 def manifest_rows(prompts: pa.Table) -> pa.Table:
     from jobs.ids import fingerprints
+    from jobs.prompts.shards import COLUMNS
     from jobs.rows import Row, schema
-    from jobs.shards import COLUMNS
 
     count = len(prompts)
     whole = pa.table(

@@ -16,10 +16,10 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from jobs.config import Alarm
+from jobs.config.job import Alarm
+from jobs.config.load import load_job
 from jobs.exits import ALARM, REFUSED
-from jobs.load import load_job
-from jobs.night import folder_of_nights
+from jobs.nights.night import folder_of_nights
 from tests.cluster.conftest import CLUSTER
 
 FOLDER = CLUSTER / "kuberay"

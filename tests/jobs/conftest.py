@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 
-from jobs.config import Job
+from jobs.config.job import Job
 from tests.jobs import fakes, object_store
 
 WriteShard = Callable[..., Path]

@@ -28,7 +28,7 @@ import pyarrow as pa
 from ray._private.ray_constants import WORKER_PROCESS_SETUP_HOOK_ENV_VAR
 from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR
 
-from jobs.config import Actors, Model
+from jobs.config.job import Actors, Model
 from jobs.errors import DeviceLost, JobFailed
 from jobs.rows import Made, Sample, table, values
 from jobs.runs import Tags
@@ -44,13 +44,13 @@ _ALL = "FAKES_ALL"
 
 def install() -> None:
     """Have this process take fakes for all that would import torch; in a worker of pytest's, for the actor only."""
-    _replace("jobs.generate", Generate=FakeGenerate)
+    _replace("jobs.actors.generate", Generate=FakeGenerate)
     if seconds := float(os.environ.get("FAKES_WRITE_SECONDS", "0")):
         _slow_down(seconds)
     if _ALL not in os.environ:
         return
-    _replace("jobs.models", check=lambda *_: FakeCall())
-    _replace("jobs.loading", check_devices=lambda *_, **__: None)
+    _replace("jobs.actors.models", check=lambda *_: FakeCall())
+    _replace("jobs.actors.loading", check_devices=lambda *_, **__: None)
     _replace("teacache", TeaCacheConfig=Uncached, AdaptiveConfig=Uncached, ScheduleConfig=Uncached, Uncached=Uncached)
 
 
@@ -89,7 +89,7 @@ class FakeCall:
 
 
 class FakeGenerate:
-    """Takes samples and gives rows as `jobs.generate.Generate` does."""
+    """Takes samples and gives rows as `jobs.actors.generate.Generate` does."""
 
     def __init__(self, model: Model, generation: object, actors: Actors, *_: object) -> None:
         if "unloadable" in model.name:

@@ -18,14 +18,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs import storage
-from jobs.actor import Actor, Setup, failed
-from jobs.batches import ending, packed, unpacked
-from jobs.config import Actors, Generation, Model
-from jobs.finish import nothing
-from jobs.lease import Note
+from jobs.actors.actor import Actor, Setup, failed
+from jobs.actors.batches import ending, packed, unpacked
+from jobs.actors.spool import Spool
+from jobs.config.job import Actors, Generation, Model
+from jobs.media.finish import nothing
+from jobs.output.lease import Note
 from jobs.paths import Output
 from jobs.rows import Made, Sample, Written, schema, table, values
-from jobs.spool import Spool
 from tests.jobs import fakes
 from tests.jobs.conftest import MODEL
 from tests.jobs.test_rows import made
@@ -55,9 +55,9 @@ def samples(*prompts: str) -> pa.Table:
 
 @pytest.fixture
 def faked(monkeypatch: pytest.MonkeyPatch) -> None:
-    import jobs.loading
+    import jobs.actors.loading
 
-    monkeypatch.setattr(jobs.loading, "load", fakes.fake_load)
+    monkeypatch.setattr(jobs.actors.loading, "load", fakes.fake_load)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
 
 
@@ -170,10 +170,10 @@ def test_failed_rows_say_all_that_is_known(tmp_path: Path) -> None:
 ACT = """
 import sys, pickle
 from pathlib import Path
-from jobs.actor import Actor
-from jobs.config import Media
-from jobs.media import settled
-from jobs.finish import Finish
+from jobs.actors.actor import Actor
+from jobs.config.job import Media
+from jobs.media.codecs import settled
+from jobs.media.finish import Finish
 from tests.jobs import fakes
 from tests.jobs.test_actor import samples, setup
 fakes.install()
@@ -182,7 +182,7 @@ class Parting:
         self.give_up = arguments[-1]
     def __call__(self, batch):
         self.give_up(ChildProcessError("process 2 of 2 ended with exit code -9"))
-fakes._replace("jobs.ranks", Ranks=Parting)
+fakes._replace("jobs.actors.ranks", Ranks=Parting)
 folder, seconds, prompt = Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
 given = setup(folder, seconds=seconds, last_try="last" in sys.argv, parts=2 if prompt == "part" else 1)
 actor = Actor(given, Finish(output=given.output, media=settled(Media(), video=False), kept_share=0.0, tags=fakes.TAGS))

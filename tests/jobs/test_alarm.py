@@ -2,10 +2,10 @@ import json
 
 import pytest
 
-from jobs.alarm import breaches
-from jobs.config import Alarm
+from jobs.accounting.statistics import Statistics
+from jobs.config.job import Alarm
+from jobs.nights.alarm import breaches
 from jobs.progress import Tally
-from jobs.statistics import Statistics
 from tests.jobs.test_summary import summary
 
 FIGURES = json.loads(summary().to_json())["models"]["flux"]

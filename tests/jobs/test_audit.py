@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from jobs.audit import audited, decibels, fidelity, kept, kept_share, uncached_first
+from jobs.accounting.audit import audited, decibels, fidelity, kept, kept_share, uncached_first
 
 RANDOM = np.random.default_rng(0)
 PICTURE = RANDOM.integers(0, 256, (16, 24, 3), dtype=np.uint8)

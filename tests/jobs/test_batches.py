@@ -1,6 +1,6 @@
 import pyarrow as pa
 
-from jobs.batches import ending, form, packed, unpacked
+from jobs.actors.batches import ending, form, packed, unpacked
 from jobs.rows import Batch, Sample, schema, values
 from tests.jobs.test_rows import made
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 import teacache
 from jobs.calibrate import calibrate
-from jobs.config import Job
+from jobs.config.job import Job
 from jobs.demo.models import load
 from jobs.errors import JobFailed, Refused
 from tests.jobs.conftest import WriteShard

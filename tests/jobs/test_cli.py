@@ -12,7 +12,7 @@ import yaml
 from typer.testing import CliRunner
 
 from jobs.cli import app
-from jobs.config import Job
+from jobs.config.job import Job
 from tests.jobs.conftest import WriteShard
 
 PROMPT = "a large green ring at the top on a white background"

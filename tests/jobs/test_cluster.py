@@ -5,7 +5,7 @@ import pytest
 import ray
 
 from jobs.cluster import fit, joined, room, shortage
-from jobs.config import Actors
+from jobs.config.job import Actors
 from jobs.errors import Refused
 from tests.jobs.object_store import free_port
 

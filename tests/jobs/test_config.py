@@ -6,8 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 import teacache
-from jobs.cache import Cache, cache_fields
-from jobs.config import Job, Model
+from jobs.config.cache import Cache, cache_fields
+from jobs.config.job import Job, Model
 
 
 def test_a_job_needs_little(job_fields: dict[str, object]) -> None:

@@ -7,9 +7,9 @@ import av
 import numpy as np
 from PIL import Image
 
-from jobs.config import Media
-from jobs.encode import encode_batch
-from jobs.media import settled
+from jobs.config.job import Media
+from jobs.media.codecs import settled
+from jobs.media.encode import encode_batch
 from jobs.paths import Output
 from jobs.rows import Made, Row, schema, table
 from tests.jobs.test_rows import made

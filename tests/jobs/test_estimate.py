@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.estimate import paces
-from jobs.manifest import write_batch
+from jobs.accounting.estimate import paces
+from jobs.output.manifest import write_batch
 from jobs.paths import Output
 from jobs.rows import Row, table, values
 from tests.jobs.test_rows import made

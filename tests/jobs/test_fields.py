@@ -1,6 +1,6 @@
 from rich.console import Console
 
-from jobs.fields import fields_table
+from jobs.config.fields import fields_table
 
 
 def test_every_field_is_listed_with_its_default_and_meaning() -> None:

@@ -7,12 +7,12 @@ import pyarrow as pa
 import pytest
 import torch
 
-from jobs import loading
-from jobs.audit import uncached_first
-from jobs.cache import Cache
-from jobs.config import Actors, Generation, Model
+from jobs.accounting.audit import uncached_first
+from jobs.actors import loading
+from jobs.actors.generate import Generate, alike
+from jobs.config.cache import Cache
+from jobs.config.job import Actors, Generation, Model
 from jobs.errors import DeviceLost, JobFailed
-from jobs.generate import Generate, alike
 from jobs.rows import Made, Sample, schema, table, values
 from jobs.runs import Tags
 from tests.jobs import fakes, tiny_video

@@ -4,13 +4,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from jobs.accounting.statistics import Pair, Statistics
+from jobs.accounting.summary import Summary
 from jobs.cli import app
-from jobs.config import Alarm
+from jobs.config.job import Alarm
 from jobs.errors import Refused
-from jobs.history import alarms, changes, models, nights
+from jobs.nights.history import alarms, changes, models, nights
 from jobs.progress import Tally
-from jobs.statistics import Pair, Statistics
-from jobs.summary import Summary
 from tests.jobs.test_load import YAML
 
 NIGHTS = 9

@@ -7,10 +7,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from jobs.config import Job
+from jobs.config.job import Job
 from jobs.errors import Refused
-from jobs.identity import claim, is_of_files, settings
-from jobs.manifest import write_batch
+from jobs.output.identity import claim, is_of_files, settings
+from jobs.output.manifest import write_batch
 from jobs.paths import Output, packaged
 from jobs.rows import Row, table
 from tests.jobs.conftest import MODEL

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from jobs.intervals import Interval, of_drawn_median, of_median, of_ratio, of_share
+from jobs.accounting.intervals import Interval, of_drawn_median, of_median, of_ratio, of_share
 
 
 def test_wilson_as_in_a_textbook() -> None:

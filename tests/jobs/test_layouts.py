@@ -16,12 +16,12 @@ import pytest
 import webdataset
 from PIL import Image
 
-from jobs import layouts
-from jobs.config import Media
-from jobs.encode import encode_batch
-from jobs.layouts import load, sweep
-from jobs.manifest import write_batch
-from jobs.media import settled
+from jobs.config.job import Media
+from jobs.media import layouts
+from jobs.media.codecs import settled
+from jobs.media.encode import encode_batch
+from jobs.media.layouts import load, sweep
+from jobs.output.manifest import write_batch
 from jobs.paths import Output
 from jobs.rows import Made, table
 from tests.jobs.test_rows import made

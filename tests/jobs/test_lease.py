@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from jobs import lease, storage
+from jobs import storage
 from jobs.errors import Refused
-from jobs.lease import Glance, Note, held
+from jobs.output import lease
+from jobs.output.lease import Glance, Note, held
 from jobs.paths import Output
 
 HOLD = """
 import sys, time
-from jobs import lease
-from jobs.lease import held
+from jobs.output import lease
+from jobs.output.lease import held
 from jobs.paths import Output
 lease.BEAT = 0.2
 with held(Output(url=sys.argv[1])):

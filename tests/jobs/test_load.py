@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from jobs.config.load import DEMO, DEMO_JOBS, load_job
 from jobs.errors import Refused
-from jobs.load import DEMO, DEMO_JOBS, load_job
 from jobs.paths import packaged
 
 YAML = """\

@@ -7,9 +7,9 @@ from diffusers import FluxPipeline
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 
-from jobs.config import Actors, Model
+from jobs.actors.loading import check_devices, load
+from jobs.config.job import Actors, Model
 from jobs.errors import Refused
-from jobs.loading import check_devices, load
 from tests.jobs.conftest import MODEL
 
 

@@ -10,7 +10,7 @@ import pytest
 from jobs import storage
 from jobs.errors import Refused
 from jobs.ids import digests
-from jobs.manifest import drop_repeated, failures, read_batches, tried, write_batch, write_rows
+from jobs.output.manifest import drop_repeated, failures, read_batches, tried, write_batch, write_rows
 from jobs.paths import Output
 from jobs.rows import Row, table, values
 from tests.jobs.test_rows import made

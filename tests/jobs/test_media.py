@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from jobs.config import Job, Media
+from jobs.config.job import Job, Media
 from jobs.errors import Refused
-from jobs.media import check, comment_of, encode, settled
+from jobs.media.codecs import check, comment_of, encode, settled
 from jobs.rows import Row, values
 from tests.jobs.test_rows import made
 

@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs import merge, storage
-from jobs.manifest import read_batches, write_batch
+from jobs import storage
+from jobs.output import merge
+from jobs.output.manifest import read_batches, write_batch
 from jobs.paths import Output
 from jobs.rows import Row, table
 from tests.jobs.test_manifest import row

@@ -7,10 +7,10 @@ import diffusers
 import pytest
 from diffusers import DiffusionPipeline
 
-from jobs.cache import Cache
-from jobs.config import Generation, Lora, Model
+from jobs.actors.models import SPLIT, check, check_cache, describe_call
+from jobs.config.cache import Cache
+from jobs.config.job import Generation, Lora, Model
 from jobs.errors import Refused
-from jobs.models import SPLIT, check, check_cache, describe_call
 from jobs.paths import packaged
 from tests.teacache import test_ranks
 

@@ -3,11 +3,11 @@ from typing import Any
 
 import pytest
 
-from jobs.config import Job
-from jobs.dates import dated, settled
+from jobs.config.job import Job
+from jobs.config.load import load_job
 from jobs.errors import Refused
-from jobs.load import load_job
-from jobs.night import Night, folder_of_nights
+from jobs.nights.dates import dated, settled
+from jobs.nights.night import Night, folder_of_nights
 
 BERLIN = Night(begins="21:00", timezone="Europe/Berlin")
 

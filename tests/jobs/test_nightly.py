@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from jobs.config import Alarm, Job
+from jobs.config.job import Alarm, Job
 from jobs.errors import JobFailed
-from jobs.history import nights
-from jobs.nightly import look_back, missing, tolerated
+from jobs.nights.history import nights
+from jobs.nights.nightly import look_back, missing, tolerated
 from tests.jobs.test_history import night
 
 LATEST = 8

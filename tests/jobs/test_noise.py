@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from jobs.intervals import Interval
-from jobs.noise import Figure, change
+from jobs.accounting.intervals import Interval
+from jobs.nights.noise import Figure, change
 
 
 def figures(*values: float) -> list[Figure]:

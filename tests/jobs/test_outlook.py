@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 
 from jobs import preflight
 from jobs.cli import app
-from jobs.config import Job
-from jobs.manifest import write_batch
+from jobs.config.job import Job
 from jobs.outlook import Outlook, outlook
+from jobs.output.manifest import write_batch
 from jobs.paths import Output
 from jobs.rows import Row, table, values
 from tests.jobs.conftest import MODEL, WriteShard

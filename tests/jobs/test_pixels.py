@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from jobs.pixels import check_size, pixels_of
+from jobs.actors.pixels import check_size, pixels_of
 from jobs.rows import Sample, values
 from tests.jobs.test_rows import made
 

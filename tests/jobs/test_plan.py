@@ -3,11 +3,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from jobs.config import Generation
+from jobs.config.job import Generation
 from jobs.ids import digests, seed_for
-from jobs.plan import fill, samples, wanted
+from jobs.prompts.plan import fill, samples, wanted
+from jobs.prompts.shards import COLUMNS
 from jobs.rows import Sample, schema
-from jobs.shards import COLUMNS
 
 GENERATION = Generation(num_inference_steps=28, height=64, width=32, guidance_scale=2.0, negative_prompt="blur")
 ALL = frozenset({"height", "width", "num_inference_steps", "guidance_scale", "negative_prompt"})

@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.errors import Refused
-from jobs.places import would_read
-from jobs.prompts import pieces, portions, read_piece, read_shard
-from jobs.shards import COLUMNS, find_shards
+from jobs.prompts.places import would_read
+from jobs.prompts.reading import pieces, portions, read_piece, read_shard
+from jobs.prompts.shards import COLUMNS, find_shards
 from tests.jobs.conftest import WriteShard
 
 

@@ -17,9 +17,9 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
-from jobs import loading
-from jobs.config import Actors, Generation, Model
-from jobs.generate import Generate
+from jobs.actors import loading
+from jobs.actors.generate import Generate
+from jobs.config.job import Actors, Generation, Model
 from jobs.rows import Made, Sample, table
 from tests.jobs.conftest import MODEL
 from tests.jobs.test_generate import sample
@@ -47,7 +47,7 @@ if __name__ == "__mp_main__":
     test_ranks.break_down(sys.argv[2])
 else:
     from jobs.errors import JobFailed
-    from jobs.ranks import Ranks
+    from jobs.actors.ranks import Ranks
     from jobs.rows import Sample, table
     for number in (signal.SIGINT, signal.SIGTERM):  # as an actor that has a batch in hand
         signal.signal(number, lambda *_: None)

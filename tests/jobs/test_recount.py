@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from jobs import storage
+from jobs.accounting.recount import recounted
+from jobs.accounting.summary import VERSION
 from jobs.errors import Refused
-from jobs.manifest import write_batch
+from jobs.output.manifest import write_batch
 from jobs.paths import Output
-from jobs.recount import recounted
 from jobs.rows import Row, table
-from jobs.summary import VERSION
 from tests.jobs.test_statistics import rows
 from tests.jobs.test_summary import summary
 

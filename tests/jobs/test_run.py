@@ -13,11 +13,11 @@ import ray
 from pyarrow.fs import S3FileSystem
 from rich.console import Console
 
-from jobs.config import Job
+from jobs.accounting.summary import Summary
+from jobs.config.job import Job
 from jobs.errors import JobFailed
 from jobs.ids import seed_for
 from jobs.run import generate
-from jobs.summary import Summary
 from tests.jobs import object_store
 from tests.jobs.conftest import MODEL, WriteShard
 
@@ -77,7 +77,7 @@ def test_rows_that_cannot_be_read_back_end_the_job(
 ) -> None:
     """As on a cluster whose nodes have an output folder each."""
     shard("a.parquet", prompt=[PROMPT])
-    monkeypatch.setattr("jobs.manifest.read_batches", lambda *_: iter(()))
+    monkeypatch.setattr("jobs.output.manifest.read_batches", lambda *_: iter(()))
     with pytest.raises(JobFailed, match=r"1 written rows can't be read back from .*; is it shared by all nodes\?"):
         run(job(audit={"fraction": 0}))
 

@@ -9,12 +9,13 @@ from uuid import uuid4
 import pyarrow as pa
 import pytest
 
-from jobs import lease, preflight, salvage, storage
-from jobs.config import Actors, Job
-from jobs.lease import Note
-from jobs.plan import fill
-from jobs.prompts import read_shard
-from jobs.spool import Spool, drop
+from jobs import preflight, salvage, storage
+from jobs.actors.spool import Spool, drop
+from jobs.config.job import Actors, Job
+from jobs.output import lease
+from jobs.output.lease import Note
+from jobs.prompts.plan import fill
+from jobs.prompts.reading import read_shard
 from tests.jobs.conftest import WriteShard
 from tests.jobs.fakes import FakeGenerate
 from tests.jobs.test_run import manifest, run

@@ -3,10 +3,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from jobs.prompts import pieces, read_piece, read_shard
-from jobs.samples import sampled
-from jobs.scan import scan
-from jobs.shards import find_shards
+from jobs.prompts.reading import pieces, read_piece, read_shard
+from jobs.prompts.samples import sampled
+from jobs.prompts.scan import scan
+from jobs.prompts.shards import find_shards
 from tests.jobs.conftest import WriteShard
 
 PROMPTS = pa.table({"id": ["a", "b"], "prompt": ["x", "y"], "seed": pa.array([None, 2**32 - 1], pa.int64())})

@@ -7,8 +7,8 @@ import pytest
 
 from jobs.errors import Refused
 from jobs.ids import digests
-from jobs.scan import Scan, check_duplicates, scan
-from jobs.shards import find_shards
+from jobs.prompts.scan import Scan, check_duplicates, scan
+from jobs.prompts.shards import find_shards
 from tests.jobs.conftest import WriteShard
 
 

@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 
 from jobs.cli import app
 from jobs.errors import Refused
-from jobs.scan import check_duplicates, scan
-from jobs.sharding import shard_prompts
-from jobs.shards import find_shards
+from jobs.prompts.scan import check_duplicates, scan
+from jobs.prompts.sharding import shard_prompts
+from jobs.prompts.shards import find_shards
 
 
 def rows(folder: Path) -> list[dict[str, object]]:

@@ -13,15 +13,15 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from jobs import identity
+from jobs.actors.generate import Generate
 from jobs.again import find_rows, make_again
 from jobs.cli import app
-from jobs.config import Actors, Job
-from jobs.encode import encode_batch
+from jobs.config.job import Actors, Job
 from jobs.errors import Refused
-from jobs.generate import Generate
-from jobs.manifest import write_batch
-from jobs.media import settled
+from jobs.media.codecs import settled
+from jobs.media.encode import encode_batch
+from jobs.output import identity
+from jobs.output.manifest import write_batch
 from jobs.paths import Output
 from jobs.rows import Row, Sample, table, values
 from jobs.show import quoted, shown

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pytest
 
-from jobs.spool import Spool, _mine, drop
+from jobs.actors.spool import Spool, _mine, drop
 
 LARGE = pa.table({"pixels": [bytes(range(1, 256)) * 40]})
 MADE = pa.table({"id": ["a", "b"], "pixels": [b"1", b"2"]})

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobs.accounting.statistics import Pair, Statistics, per_model, summed
 from jobs.rows import Row, table, values
-from jobs.statistics import Pair, Statistics, per_model, summed
 from tests.jobs.test_rows import made
 
 SECONDS = st.floats(0, 1e6)

@@ -6,8 +6,8 @@ import fsspec.config
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from jobs.config import Job
-from jobs.storage_options import check, use
+from jobs.config.job import Job
+from jobs.config.storage_options import check, use
 
 FIELDS = {"name": "x", "prompts": "p", "output": "o", "model": {"pipeline": "a/b"}}
 

@@ -19,7 +19,7 @@ import pytest
 import yaml
 from ray.job_submission import JobStatus, JobSubmissionClient
 
-from jobs.config import Job
+from jobs.config.job import Job
 from jobs.errors import JobFailed, Refused
 from jobs.submit import Submission, _check_paths, _exit_code, _Log, _unneeded
 from jobs.submit import submit as send

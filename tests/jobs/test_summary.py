@@ -6,10 +6,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
 
+from jobs.accounting.statistics import Pair, Statistics, summed
+from jobs.accounting.summary import Summary
 from jobs.progress import Tally
 from jobs.rows import Row, table
-from jobs.statistics import Pair, Statistics, summed
-from jobs.summary import Summary
 from tests.jobs.test_statistics import rows
 
 

@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from jobs.targets import Target
+from jobs.config.targets import Target
 
 
 def test_a_target_names_what_it_limits() -> None:

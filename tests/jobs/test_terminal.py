@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from jobs.config import Media
-from jobs.media import encode, settled
+from jobs.config.job import Media
+from jobs.media.codecs import encode, settled
 from jobs.terminal import half_blocks, picture_escape, still
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 40, 64, 3), dtype=np.uint8)

@@ -8,8 +8,8 @@ import torch
 from diffusers import DiffusionPipeline
 from torch import Tensor, nn
 
+from jobs.actors.texts import Texts
 from jobs.paths import packaged
-from jobs.texts import Texts
 
 PROMPTS = ["a small red circle", "a large green ring at the top", "a fox", "a small red circle"]
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from jobs.config import Job
+from jobs.config.job import Job
 from jobs.errors import JobFailed, Refused
 from jobs.rows import Written
 from jobs.run import generate

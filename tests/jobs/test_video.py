@@ -9,9 +9,9 @@ import av
 import numpy as np
 import pytest
 
-from jobs.config import Media
-from jobs.media import settled
-from jobs.video import to_video
+from jobs.config.job import Media
+from jobs.media.codecs import settled
+from jobs.media.video import to_video
 
 KINDS = [
     {"format": "mp4"},
@@ -54,7 +54,7 @@ def test_the_same_frames_are_the_same_bytes(kind: dict[str, str]) -> None:
 
 def test_another_process_writes_the_same_bytes() -> None:
     code = (
-        "import hashlib, sys; from tests.jobs.test_video import film, media; from jobs.video import to_video;"
+        "import hashlib, sys; from tests.jobs.test_video import film, media; from jobs.media.video import to_video;"
         "sys.stdout.write(hashlib.sha256(to_video(film(25), media())).hexdigest())"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

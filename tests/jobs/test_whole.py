@@ -14,7 +14,7 @@ import pytest
 import ray
 from PIL import Image
 
-from jobs.config import Job
+from jobs.config.job import Job
 from jobs.errors import Refused
 from jobs.ids import seed_for
 from tests.jobs.conftest import MODEL, WriteShard

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from jobs.config import Model
-from jobs.manifest import Tried
-from jobs.scan import Scan
+from jobs.config.job import Model
+from jobs.output.manifest import Tried
+from jobs.prompts.scan import Scan
 from jobs.work import Work, _work, to_do
 
 Digests = np.ndarray[tuple[int], np.dtype[np.uint64]]

@@ -8,9 +8,9 @@ from typer.testing import CliRunner
 
 import jobs
 from jobs.cli import app
-from jobs.config import Job
-from jobs.load import DEMO, DEMO_JOBS, load_job
-from jobs.written import job_schema, written
+from jobs.config.job import Job
+from jobs.config.load import DEMO, DEMO_JOBS, load_job
+from jobs.config.written import job_schema, written
 
 EXAMPLES = sorted((Path(jobs.__file__).parent / "examples").glob("*.yaml"))
 FILES = [*EXAMPLES, *DEMO_JOBS.values()]

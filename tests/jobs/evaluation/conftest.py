@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from jobs.cache import Cache
+from jobs.config.cache import Cache
 from jobs.evaluation.settings import Setting
 from jobs.evaluation.trials import Trial
 

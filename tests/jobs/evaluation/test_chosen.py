@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 import pytest
 
-from jobs.config import Job
+from jobs.config.job import Job
 from jobs.errors import Refused
 from jobs.evaluation.chosen import CHOOSE, CONFIRM, chosen_samples, parts
 from jobs.preflight import checked

@@ -16,13 +16,13 @@ import pytest
 import ray
 from rich.console import Console
 
-from jobs.config import Job
+from jobs.config.job import Job
+from jobs.config.targets import Target
 from jobs.errors import Refused
 from jobs.evaluation.evaluate import Tried, evaluate
 from jobs.evaluation.resolve import noted
 from jobs.evaluation.trials import Trial
 from jobs.run import generate
-from jobs.targets import Target
 from tests.jobs.conftest import WriteShard
 
 # Ray 2.60 warns of its own defaults when its context is made.

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from jobs.audit import fidelity
+from jobs.accounting.audit import fidelity
 from jobs.evaluation import likeness as measured
 from jobs.evaluation.likeness import MS_SSIM_PIXELS, likeness
 

@@ -8,14 +8,14 @@ import yaml
 from PIL import Image
 from rich.console import Console
 
-from jobs.config import Job
+from jobs.config.job import Job
+from jobs.config.load import DEMO, DEMO_JOBS, load_job
+from jobs.config.targets import Target
 from jobs.errors import JobFailed
 from jobs.evaluation.evaluate import Tried
 from jobs.evaluation.publish import fragment, publish, write_fragment
 from jobs.evaluation.settings import Setting, fewer_steps
 from jobs.evaluation.trials import Trial
-from jobs.load import DEMO, DEMO_JOBS, load_job
-from jobs.targets import Target
 from tests.jobs.evaluation.conftest import MakeTrial, setting
 
 BuildJob = Callable[..., Job]

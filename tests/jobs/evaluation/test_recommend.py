@@ -1,8 +1,8 @@
+from jobs.config.targets import Target
 from jobs.evaluation.chosen import CHOOSE, CONFIRM
 from jobs.evaluation.recommend import recommend
 from jobs.evaluation.settings import Setting, fewer_steps
 from jobs.evaluation.trials import Trial
-from jobs.targets import Target
 from tests.jobs.evaluation.conftest import MakeTrial, setting
 
 CAREFUL, MIDDLE, BOLD = (setting("adaptive", place) for place in (0.1, 0.2, 0.4))

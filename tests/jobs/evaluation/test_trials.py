@@ -6,8 +6,8 @@ from dataclasses import replace
 import pyarrow as pa
 import pytest
 
-from jobs.cache import Cache
-from jobs.config import Actors, Generation, Model
+from jobs.config.cache import Cache
+from jobs.config.job import Actors, Generation, Model
 from jobs.evaluation.settings import Setting
 from jobs.evaluation.trials import Course, Evaluate, Trial, lacking_to, read
 from jobs.rows import Sample, Written

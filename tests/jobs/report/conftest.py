@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from jobs.config import Media
-from jobs.encode import encode_batch
-from jobs.manifest import write_batch
+from jobs.config.job import Media
+from jobs.media.encode import encode_batch
+from jobs.output.manifest import write_batch
 from jobs.paths import Output
 from jobs.rows import Made, table
 from tests.jobs.test_rows import made

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser
 
-from jobs.config import Media
-from jobs.media import settled
+from jobs.config.job import Media
+from jobs.media.codecs import settled
 from jobs.paths import Output
 from jobs.report.page import duration, money, number, percent, size
 from jobs.report.write import reported

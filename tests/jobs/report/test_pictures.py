@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from jobs.config import Media
-from jobs.media import Frames, encode
+from jobs.config.job import Media
+from jobs.media.codecs import Frames, encode
 from jobs.paths import Output
 from jobs.report.pictures import LONGEST_SIDE, LOSSLESS_BYTES, Album, shrunk
 

@@ -1,0 +1,1 @@
+"""From pixels to files: encoded, laid out, uploaded and noted."""

@@ -1,0 +1,1 @@
+"""A job that runs every night: dates, history, alarms."""

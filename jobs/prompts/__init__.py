@@ -1,0 +1,1 @@
+"""From prompt shards, wherever they are, to planned batches of samples."""
