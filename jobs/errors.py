@@ -52,6 +52,10 @@ class Failure:
     """Whether the process can't use its GPU any more, whatever it does next."""
 
 
+def has_password(url: str) -> bool:
+    return re.search(rf"(?<=://){_PASSWORD}", url) is not None
+
+
 def redact(text: str) -> str:
     """The text without what may be secret in its URLs: `user:password@`, and queries such as signed tokens."""
     return _QUERY.sub(r"\1", _CREDENTIALS.sub("", text))

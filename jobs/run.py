@@ -83,6 +83,9 @@ def _generate(ready: Checked, turn: Lease, console: Console, *, retry_failed: bo
     if skipped := sum(bool(shard.problem) for shard in ready.scan.shards):
         console.print(summary.table())
         raise JobFailed(f"{skipped} shard(s) of prompts could not be read and were skipped; all else is tried")
+    if retry_failed and (untried := sum(len(work.pending) for work in states)):
+        console.print(summary.table())
+        raise JobFailed(f"{untried:,} row(s) were never tried; the same command without --retry-failed makes them")
     return summary
 
 

@@ -6,11 +6,16 @@ import errno
 import os
 import posixpath
 import uuid
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as TookTooLong
 from contextlib import suppress
+from functools import partial
+from threading import Thread
 
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_random_exponential
 
 from jobs.errors import describe, redact
 
@@ -25,6 +30,10 @@ _PERMANENT = (
     NotImplementedError,
 )
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+
+_SECONDS, _BYTES_PER_SECOND = 60.0, 1 << 18
+"""One attempt to write may take so long, and longer by its size at this rate: a storage may take connections and never
+answer, where its client goes on waiting for an hour."""
 
 
 def open_url(url: str) -> tuple[AbstractFileSystem, str]:
@@ -60,10 +69,10 @@ def _may_pass(error: BaseException) -> bool:
 
 
 def patient() -> Retrying:
-    """Eight attempts over half a minute or so: what every reading and writing of a file gets."""
+    """Eight attempts over half a minute or so, or fewer within three: what every reading and writing of a file gets."""
     return Retrying(
         retry=retry_if_exception(_may_pass),
-        stop=stop_after_attempt(8),
+        stop=stop_after_attempt(8) | stop_after_delay(180),
         wait=wait_random_exponential(multiplier=0.5, max=20),
         reraise=True,
     )
@@ -118,6 +127,29 @@ def create(url: str, content: bytes) -> bool:
 
 @patient().wraps
 def _write(url: str, content: bytes) -> None:
+    _within(_SECONDS + len(content) / _BYTES_PER_SECOND, partial(_put, url, content))
+
+
+def _within(seconds: float, work: Callable[[], None]) -> None:
+    """Do the work in a thread, which is left to itself when its time is over. Raises TimeoutError then."""
+    done: Future[None] = Future()
+
+    def do() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:
+            done.set_exception(error)
+
+    Thread(target=do, name="write", daemon=True).start()
+    try:
+        done.result(seconds)
+    except TookTooLong:
+        if done.done():
+            raise  # the work's own
+        raise TimeoutError(f"no answer within {seconds:.0f} s") from None
+
+
+def _put(url: str, content: bytes) -> None:
     fs, path = open_url(url)
     if _protocol(fs) in _ATOMIC_PUT:
         fs.pipe_file(path, content)

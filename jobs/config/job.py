@@ -12,6 +12,7 @@ from jobs.config.cache import Cache
 from jobs.config.storage_options import StorageOptions
 from jobs.config.storage_options import check as check_storage_options
 from jobs.config.targets import Target
+from jobs.errors import has_password, redact
 from jobs.media.formats import CODECS, FORMATS, VIDEO
 from jobs.nights.night import Night, check_placeholders
 
@@ -217,6 +218,12 @@ class Job(Section):
         for model in self.each_model:
             self.actors_of(model)
         check_storage_options(self.storage_options)
+        for name, url in (("prompts", self.prompts), ("output", self.output)):
+            if has_password(url):
+                raise ValueError(
+                    f"{name}: {redact(url)} was given with a password, and a job file is copied, logged and shared; "
+                    "credentials come from the environment or the usual files"
+                )
         check_placeholders({"prompts": self.prompts, "output": self.output})
         return self
 

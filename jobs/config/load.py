@@ -24,7 +24,7 @@ _Loader.yaml_implicit_resolvers = {
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 
-DEMO_JOBS = {file.stem: file for file in sorted((Path(__file__).parent / "demo").glob("*.yaml"))}
+DEMO_JOBS = {file.stem: file for file in sorted((Path(__file__).parents[1] / "demo").glob("*.yaml"))}
 DEMO = "flux"
 
 

@@ -14,8 +14,8 @@ StorageOptions = dict[str, dict[str, Any]]
 """By protocol, as in `s3: {endpoint_url: ...}`: the arguments of that fsspec file system."""
 
 _SECRET = re.compile(r"key|secret|token|passw|credential|sas|connection_string|auth|cert|sign", re.IGNORECASE)
-_HARMLESS = re.compile(r"kms", re.IGNORECASE)
-"""Names a key that the storage keeps, and is none."""
+_HARMLESS = re.compile(r"kms|signature_version", re.IGNORECASE)
+"""Names a key that the storage keeps, or how to sign, and is none."""
 
 
 def check(options: Mapping[str, Any]) -> None:

@@ -22,6 +22,9 @@ Frames = NDArray[np.uint8]
 _ASCII = b"ASCII\x00\x00\x00"
 """How an EXIF UserComment names its encoding."""
 
+_LONG = 2000
+"""Characters of a prompt in EXIF; with more, escaped, it might not fit into the 64 KiB that JPEG has for all of it."""
+
 
 def settled(media: Media, *, video: bool) -> Media:
     """The settings for one model, with nothing left open that its files heed."""
@@ -93,5 +96,14 @@ def _text(comment: str) -> PngInfo:
 
 def _exif(comment: str) -> Image.Exif:
     exif = Image.Exif()
-    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = _ASCII + comment.encode("ascii")
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = _ASCII + _shortened(comment).encode("ascii")
     return exif
+
+
+def _shortened(comment: str) -> str:
+    """With long prompts cut, as their dots tell; in full they stand in the manifest."""
+    if len(comment) <= _LONG:
+        return comment
+    cut = {name: f"{value[:_LONG]}..." if isinstance(value, str) and len(value) > _LONG else value
+           for name, value in json.loads(comment).items()}  # fmt: skip
+    return json.dumps(cut)

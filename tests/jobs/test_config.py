@@ -79,6 +79,14 @@ def test_names_that_could_not_be_folders_are_refused(name: str) -> None:
         Model(pipeline="a/b", name=name)
 
 
+@pytest.mark.parametrize("name", ["prompts", "output"])
+def test_a_password_in_a_url_is_refused_and_not_shown(job_fields: dict[str, object], name: str) -> None:
+    with pytest.raises(ValidationError, match=f"{name}: sftp://host/a was given with a password") as refused:
+        Job.model_validate({**job_fields, name: "sftp://me:secret@host/a"})
+    assert "secret" not in refused.value.errors()[0]["msg"]
+    assert getattr(Job.model_validate({**job_fields, name: "sftp://me@host:22/a"}), name) == "sftp://me@host:22/a"
+
+
 def test_a_job_travels_to_workers(job_fields: dict[str, object]) -> None:
     job = Job.model_validate({**job_fields, "generation": {"max_sequence_length": 16}})
     assert job.each_model[0].cache.config

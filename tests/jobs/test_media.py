@@ -50,6 +50,20 @@ def test_prompt_and_settings_are_embedded_when_asked_for(name: str) -> None:
     assert not plain.getexif()
 
 
+@pytest.mark.parametrize("name", ["png", "jpeg", "webp"])
+def test_a_prompt_too_long_to_be_embedded_costs_no_picture(name: str) -> None:
+    prompt = "\U0001f98a" * 80_000  # of twelve characters each, once escaped
+    row = Row(**values(made(prompt=prompt, negative_prompt=prompt, cache='{"method": "none"}'), Row))
+    picture = Image.open(io.BytesIO(encode(PICTURE, media(format=name), comment_of(row))))
+    if name == "png":
+        told = json.loads(picture.info["Comment"])
+        assert told["prompt"] == told["negative_prompt"] == prompt
+        return
+    told = json.loads(picture.getexif().get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment][8:])
+    assert told["prompt"] == told["negative_prompt"] == prompt[:2000] + "..."
+    assert told["seed"] == row.seed
+
+
 def test_what_is_left_open_is_settled() -> None:
     assert settled(Media(), video=False) == Media(format="png")
     assert settled(Media(), video=True) == Media(format="mp4", codec="h264", crf=18, fps=24)

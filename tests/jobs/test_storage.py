@@ -1,6 +1,7 @@
 import errno
 import os
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -60,6 +61,23 @@ def test_a_write_that_fails_for_a_moment_is_tried_again(tmp_path: Path, monkeypa
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
     storage.write(str(tmp_path / "a.txt"), b"x")
     assert (tmp_path / "a.txt").read_bytes() == b"x"
+
+
+def test_a_storage_that_never_answers_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries, over = [], Event()
+
+    def silent(self: LocalFileSystem, *arguments: Any, **options: Any) -> None:
+        tries.append(arguments)
+        over.wait(30)
+        raise OSError("nobody waits for this any more")
+
+    monkeypatch.setattr(LocalFileSystem, "pipe_file", silent)
+    monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
+    monkeypatch.setattr(storage, "_SECONDS", 0.02)
+    with pytest.raises(storage.WriteFailed, match="TimeoutError: no answer within 0 s"):
+        storage.write(str(tmp_path / "a.txt"), b"x")
+    over.set()
+    assert len(tries) == 8
 
 
 def test_public_urls_are_absolute_and_without_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

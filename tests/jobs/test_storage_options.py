@@ -44,6 +44,7 @@ def test_harmless_options_pass() -> None:
             "endpoint_url": "https://minio.local:9000",
             "anon": True,
             "client_kwargs": {"region_name": "eu-west-1"},
+            "config_kwargs": {"signature_version": "s3v4"},
             "s3_additional_kwargs": {"SSEKMSKeyId": "arn:aws:kms:1"},
         },
         "gs": {"project": "p"},

@@ -63,7 +63,8 @@ def test_prompts_that_kill_or_hang_fail_after_two_deaths_and_all_others_are_made
     log.unlink()
     shard("a.parquet", id=prompts, prompt=["mended" if prompt == "die" else prompt for prompt in prompts])
     shard("b.parquet", id=["new"], prompt=["new"])
-    assert "test: 3 rows to do" in run(job(actors=slow, audit={"fraction": 0}), retry_failed=True)
+    with pytest.raises(JobFailed, match=r"1 row\(s\) were never tried; the same command without --retry-failed"):
+        run(job(actors=slow, audit={"fraction": 0}), retry_failed=True)
     assert set(rows(tmp_path / "out" / "manifest")) == {*"abcdef", "die"}
     assert set(rows(tmp_path / "out" / "failed")) == {"hang", "lose"}
     assert not set(log.read_text().split()) & {*"abcdef", "new"}
