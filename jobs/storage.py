@@ -136,7 +136,8 @@ def _within(seconds: float, work: Callable[[], None]) -> None:
 
     def do() -> None:
         try:
-            done.set_result(work())
+            work()
+            done.set_result(None)
         except BaseException as error:
             done.set_exception(error)
 
