@@ -123,7 +123,7 @@ class BlockForward(Replacement):
     def _leave(self, call: Call, outputs: Sequence[Any]) -> Sequence[Any]:
         """What the stack returns, in the place of the last block's outputs."""
         positions = [at for at in self._positions if outputs[at] is not None]
-        hidden_states, *further = (outputs[at] for at in positions)
+        hidden_states, *further = map(outputs.__getitem__, positions)
         if self._model.tokens == "all":
             streams = call.leave_stack(hidden_states, *further)
         else:
