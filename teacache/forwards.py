@@ -108,8 +108,8 @@ class BlockForward(Replacement):
         outputs = [arguments.get(name) for name in self._returns]
         if call.rows.rows:
             news = output if len(self._returns) > 1 else (output,)
-            outputs = [None if new is None else call.rows.put(old, new)
-                       for old, new in zip(outputs, news, strict=True)]  # fmt: skip
+            outputs = [None if new is None else self._join(call, name, old, new)
+                       for name, old, new in zip(self._returns, outputs, news, strict=True)]  # fmt: skip
         if self.exits:
             outputs[self._position] = self._leave(call, outputs[self._position])
         return tuple(outputs) if len(outputs) > 1 else outputs[0]
@@ -118,6 +118,9 @@ class BlockForward(Replacement):
         if name in self._model.shared:
             return value
         return call.rows.take_from(value, repeated=name in self._model.repeated)
+
+    def _join(self, call: Call, name: str, old: Tensor, new: Tensor) -> Tensor:
+        return call.rows.put(old, new)
 
     @uncompiled
     def _leave(self, call: Call, hidden_states: Tensor) -> Tensor:
@@ -132,6 +135,24 @@ class BlockForward(Replacement):
         hidden_states = hidden_states.clone()
         hidden_states[:, at] = own
         return hidden_states
+
+
+class TurnedForward(BlockForward):
+    """On blocks that have rows in the second dimension of some arguments: what is asked for rows sees them turned."""
+
+    def _take(self, call: Call, name: str, value: Any) -> Any:
+        return self._model.turned(name, super()._take(call, name, self._model.turned(name, value)))
+
+    def _join(self, call: Call, name: str, old: Tensor, new: Tensor) -> Tensor:
+        turned = self._model.turned
+        joined: Tensor = turned(name, super()._join(call, name, turned(name, old), turned(name, new)))
+        return joined
+
+    @uncompiled
+    def _leave(self, call: Call, hidden_states: Tensor) -> Tensor:
+        name, turned = self._model.hidden_states, self._model.turned
+        left: Tensor = turned(name, super()._leave(call, turned(name, hidden_states)))
+        return left
 
 
 class IdleForward(Replacement):

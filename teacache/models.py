@@ -78,6 +78,8 @@ class Model:
     """Arguments of the blocks that hold no rows of the batch, though their first dimension may look like it."""
     repeated: tuple[str, ...] = ()
     """Arguments of the blocks that may hold the batch several times."""
+    rows_second: tuple[str, ...] = ()
+    """Arguments of the blocks whose rows are in the second dimension, tokens in the first."""
     published_exit: str = ""
     """The submodule before which the published residual ends, where that is not the last block."""
     idle: tuple[str, ...] = ()
@@ -101,6 +103,12 @@ class Model:
             if self.hidden_states not in blocks.returns:
                 names = ", ".join(blocks.returns)
                 raise ValueError(f"{self.transformer}: {blocks.name} must return {self.hidden_states}, got {names}")
+
+    def turned(self, name: str, value: Any) -> Any:
+        """A view of a block's argument with its rows in the first dimension; of such a view, the argument."""
+        if name not in self.rows_second or value is None:
+            return value
+        return value.transpose(0, 1) if isinstance(value, Tensor) else [one.transpose(0, 1) for one in value]
 
     @property
     def indicator(self) -> str:
