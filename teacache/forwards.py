@@ -117,6 +117,8 @@ class BlockForward(Replacement):
     def _take(self, call: Call, name: str, value: Any) -> Any:
         if name in self._model.shared:
             return value
+        if name in self._model.followed:
+            return torch.cat([call.rows.take(value[: call.rows.size]), value[call.rows.size :]])
         return call.rows.take_from(value, repeated=name in self._model.repeated)
 
     def _join(self, call: Call, name: str, old: Tensor, new: Tensor) -> Tensor:

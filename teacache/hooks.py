@@ -94,6 +94,8 @@ def _attach_to_stack(
     def enter(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         arguments = Arguments(first.names, args, kwargs)
         hidden_states = model.turned(model.hidden_states, arguments[model.hidden_states])
+        if model.count is not None:
+            hidden_states = hidden_states[:, -model.count(arguments) :]
         mask = arguments.get(model.mask) if model.mask else None
         if mask is not None and mask.ndim > 2:  # over keys, of which text may be the last ones
             mask = mask.flatten(1)[:, : hidden_states.shape[1]]

@@ -71,6 +71,9 @@ class Model:
     """The argument of the blocks that carries the image or video tokens."""
     tokens: Literal["all", "first", "last"] = "all"
     """Which of the last block's tokens are those that the first one took in, where text has joined them on the way."""
+    count: Callable[[Arguments], int] | None = None
+    """Takes the arguments of the first block; says how many of its tokens the stack's input and output are, the last
+    ones, where it takes in others before them."""
     mask: str = ""
     """The argument of the first block that marks tokens that count, where a batch is padded: (rows, tokens), or
     (rows, 1, 1, keys), of which the tokens are the first."""
@@ -78,6 +81,8 @@ class Model:
     """Arguments of the blocks that hold no rows of the batch, though their first dimension may look like it."""
     repeated: tuple[str, ...] = ()
     """Arguments of the blocks that may hold the batch several times."""
+    followed: tuple[str, ...] = ()
+    """Arguments of the blocks in which rows that belong to none may follow those of the batch."""
     rows_second: tuple[str, ...] = ()
     """Arguments of the blocks whose rows are in the second dimension, tokens in the first."""
     published_exit: str = ""
@@ -93,6 +98,8 @@ class Model:
     apart: Callable[[Arguments], bool] | None = None
     """Takes the arguments of the transformer's forward; says whether the call is none of a run's steps, but only fills
     a memory of the blocks, and is to be left alone."""
+    memory: bool = False
+    """Whether a branch's first call fills a memory for its later ones, so that guidance cannot begin after it."""
     refuses: Callable[[Any], str] | None = None
     """Takes a transformer; says why it cannot be cached where its config makes it differ from this record, else ""."""
     pipelines: tuple[str, ...] = ()

@@ -51,7 +51,9 @@ def plainly_cached(transformer: nn.Module, model: Model, computed: Collection[in
 
     def enter(module: nn.Module, args: Any, kwargs: Any) -> None:
         nonlocal calls
-        states[calls % branches].enter(Arguments(names, args, kwargs)[model.hidden_states])
+        arguments = Arguments(names, args, kwargs)
+        tokens = arguments[model.hidden_states]
+        states[calls % branches].enter(tokens if model.count is None else tokens[:, -model.count(arguments) :])
         calls += 1
 
     def leave(module: nn.Module, args: Any, output: Any) -> Any:
