@@ -29,6 +29,10 @@ from teacache.trajectories import PipelineProgress, Progress, TimestepProgress
 DENOISERS = ("transformer", "transformer_2")
 """The attributes of a pipeline that hold its denoisers (Wan 2.2 has two)."""
 
+BESIDE = {"transformer": "unconditional_transformer"}
+"""Beside a denoiser, the one that its pipeline calls for another guidance branch at the same steps (Ideogram 4): they
+go through a run as one denoiser with two branches."""
+
 
 class Cache:
     """A cache that is on, or was: its config and what it did so far."""
@@ -86,7 +90,7 @@ def enable(target: DiffusionPipeline | nn.Module, config: CacheConfig | None = N
     """
     config = TeaCacheConfig() if config is None else config
     denoisers = named_denoisers(target)
-    for denoiser in denoisers.values():
+    for denoiser in denoisers_of(target):
         check_uncached(denoiser)
     ready = [_attach(target, attribute, config, model) for attribute in denoisers]
     try:
@@ -132,10 +136,12 @@ def with_method(pipe: DiffusionPipeline, method_for: Callable[[str, Progress], M
     """Inside, a method of one's own is on: made for each denoiser from the pipeline's attribute and how runs go."""
     with ExitStack() as stack:
         for name, denoiser in named_denoisers(pipe).items():
-            check_uncached(denoiser)
             model, progress = model_for(denoiser), progress_of(pipe, Uncached())
-            attach(denoiser, model, Session(model.transformer, progress, method_for(name, progress)))
-            stack.callback(detach, denoiser)
+            session = Session(model.transformer, progress, method_for(name, progress))
+            for one in called_together(pipe, name):
+                check_uncached(one)
+                attach(one, model, session)
+                stack.callback(detach, one)
         yield
 
 
@@ -156,8 +162,14 @@ def named_denoisers(target: DiffusionPipeline | nn.Module) -> dict[str, nn.Modul
 
 
 def denoisers_of(target: DiffusionPipeline | nn.Module) -> list[nn.Module]:
-    """The same without their names."""
-    return list(named_denoisers(target).values())
+    """The same without their names, and those beside them."""
+    return [one for name in named_denoisers(target) for one in called_together(target, name)]
+
+
+def called_together(target: DiffusionPipeline | nn.Module, name: str) -> list[nn.Module]:
+    """One of the target's denoisers, and the one beside it where there is one."""
+    beside = None if isinstance(target, nn.Module) else getattr(target, BESIDE.get(name, ""), None)
+    return [named_denoisers(target)[name], *([unwrap_module(beside)] if isinstance(beside, nn.Module) else [])]
 
 
 def _attribute(transformer: nn.Module) -> str:
@@ -182,7 +194,8 @@ def _attach(target: DiffusionPipeline | nn.Module, attribute: str, config: Cache
     exit_at = model.published_exit if model is not None and isinstance(config, TeaCacheConfig) else ""
 
     def put_on() -> Session:
-        attach(denoiser, model, session, indicator=indicator, exit_at=exit_at)
+        for one in called_together(target, attribute):
+            attach(one, model, session, indicator=indicator, exit_at=exit_at)
         return session
 
     return put_on

@@ -108,8 +108,8 @@ class BlockForward(Replacement):
         outputs: Sequence[Any] = [arguments.get(name) for name in self._returns]
         if call.rows.rows:
             news = output if len(self._returns) > 1 else (output,)
-            outputs = [None if new is None else call.rows.put(old, new)
-                       for old, new in zip(outputs, news, strict=True)]  # fmt: skip
+            outputs = [None if new is None else self._join(call, name, old, new)
+                       for name, old, new in zip(self._returns, outputs, news, strict=True)]  # fmt: skip
         if self.exits:
             outputs = self._leave(call, outputs)
         return tuple(outputs) if len(outputs) > 1 else outputs[0]
@@ -117,7 +117,12 @@ class BlockForward(Replacement):
     def _take(self, call: Call, name: str, value: Any) -> Any:
         if name in self._model.shared:
             return value
+        if name in self._model.followed:
+            return torch.cat([call.rows.take(value[: call.rows.size]), value[call.rows.size :]])
         return call.rows.take_from(value, repeated=name in self._model.repeated)
+
+    def _join(self, call: Call, name: str, old: Tensor, new: Tensor) -> Tensor:
+        return call.rows.put(old, new)
 
     @uncompiled
     def _leave(self, call: Call, outputs: Sequence[Any]) -> Sequence[Any]:
@@ -139,6 +144,25 @@ class BlockForward(Replacement):
             left[positions[0]] = hidden_states.clone()
             left[positions[0]][:, own] = streams[0]
         return left
+
+
+class TurnedForward(BlockForward):
+    """On blocks that have rows in the second dimension of some arguments: what is asked for rows sees them turned."""
+
+    def _take(self, call: Call, name: str, value: Any) -> Any:
+        return self._model.turned(name, super()._take(call, name, self._model.turned(name, value)))
+
+    def _join(self, call: Call, name: str, old: Tensor, new: Tensor) -> Tensor:
+        turned = self._model.turned
+        joined: Tensor = turned(name, super()._join(call, name, turned(name, old), turned(name, new)))
+        return joined
+
+    @uncompiled
+    def _leave(self, call: Call, outputs: Sequence[Any]) -> Sequence[Any]:
+        return self._turned(super()._leave(call, self._turned(outputs)))
+
+    def _turned(self, outputs: Sequence[Any]) -> list[Any]:
+        return list(map(self._model.turned, self._returns, outputs))
 
 
 class IdleForward(Replacement):

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from teacache.attachment import Attachment, TorchHook, attachment_of, check_no_other_cache, hang, take_off
 from teacache.branches import Batch, StackInput
 from teacache.compiling import uncompiled
-from teacache.forwards import BlockForward, DenoiserForward, IdleForward, parameter_names
+from teacache.forwards import BlockForward, DenoiserForward, IdleForward, TurnedForward, parameter_names
 from teacache.kinds import Kind, kind_of, tensors_in
 from teacache.models import Arguments, Indicator, Model
 from teacache.ranks import ranks_of
@@ -92,7 +92,8 @@ def _attach_to_stack(
 ) -> None:
     session = attachment.session
     lists = [(blocks, getattr(transformer, blocks.name)) for blocks in model.stack if _has(transformer, blocks.name)]
-    stack = [BlockForward(unwrap_module(block), session, model, blocks) for blocks, found in lists for block in found]
+    on_block = TurnedForward if model.rows_second else BlockForward
+    stack = [on_block(unwrap_module(block), session, model, blocks) for blocks, found in lists for block in found]
     idle = [module for name in model.idle for module in getattr(transformer, name) or ()]
     attachment.replaced += [*stack, *(IdleForward(unwrap_module(module), session, model) for module in idle)]
     first, names = stack[0], model.streams
@@ -100,7 +101,9 @@ def _attach_to_stack(
 
     def enter(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         arguments = Arguments(first.names, args, kwargs)
-        streams = tuple(tokens for name in names if (tokens := arguments[name]) is not None)
+        streams = tuple(model.turned(name, tokens) for name in names if (tokens := arguments[name]) is not None)
+        if model.count is not None:
+            streams = (streams[0][:, -model.count(arguments) :], *streams[1:])
         mask = arguments.get(model.mask) if model.mask else None
         if mask is not None and mask.ndim > 2:  # over keys, of which text may be the last ones
             mask = mask.flatten(1)[:, : streams[0].shape[1]]

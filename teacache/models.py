@@ -75,6 +75,9 @@ class Model:
     each leaves it with a residual of its own. A call may have None in the place of one."""
     tokens: Literal["all", "first", "last"] = "all"
     """Which of the last block's tokens are those that the first one took in, where text has joined them on the way."""
+    count: Callable[[Arguments], int] | None = None
+    """Takes the arguments of the first block; says how many of its tokens the stack's input and output are, the last
+    ones, where it takes in others before them."""
     mask: str = ""
     """The argument of the first block that marks tokens that count, where a batch is padded: (rows, tokens), or
     (rows, 1, 1, keys), of which the tokens are the first."""
@@ -82,6 +85,10 @@ class Model:
     """Arguments of the blocks that hold no rows of the batch, though their first dimension may look like it."""
     repeated: tuple[str, ...] = ()
     """Arguments of the blocks that may hold the batch several times."""
+    followed: tuple[str, ...] = ()
+    """Arguments of the blocks in which rows that belong to none may follow those of the batch."""
+    rows_second: tuple[str, ...] = ()
+    """Arguments of the blocks whose rows are in the second dimension, tokens in the first."""
     published_exit: str = ""
     """The submodule before which the published residual ends, where that is not the last block."""
     idle: tuple[str, ...] = ()
@@ -95,6 +102,8 @@ class Model:
     apart: Callable[[Arguments], bool] | None = None
     """Takes the arguments of the transformer's forward; says whether the call is none of a run's steps, but only fills
     a memory of the blocks, and is to be left alone."""
+    memory: bool = False
+    """Whether a branch's first call fills a memory for its later ones, so that guidance cannot begin after it."""
     refuses: Callable[[Any], str] | None = None
     """Takes a transformer; says why it cannot be cached where its config makes it differ from this record, else ""."""
     pipelines: tuple[str, ...] = ()
@@ -113,6 +122,12 @@ class Model:
     def streams(self) -> tuple[str, ...]:
         """The arguments of the blocks that leave the stack with a residual, the hidden states first."""
         return (self.hidden_states, *self.further_streams)
+
+    def turned(self, name: str, value: Any) -> Any:
+        """A view of a block's argument with its rows in the first dimension; of such a view, the argument."""
+        if name not in self.rows_second or value is None:
+            return value
+        return value.transpose(0, 1) if isinstance(value, Tensor) else [one.transpose(0, 1) for one in value]
 
     @property
     def indicator(self) -> str:

@@ -29,10 +29,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from teacache.branches import UNCACHED
-from teacache.cache import with_method
+from teacache.cache import denoisers_of, with_method
 from teacache.outputs import Terms, parts_of, weighted_sum
 from teacache.quadrature import Outputs, Steps, candidates, descend
 from teacache.recording import Sketch
+from teacache.registry import model_for
 from teacache.scheduler_steps import changed
 from teacache.scheduling import Schedule
 
@@ -63,10 +64,11 @@ def measure(pipe: Any, prompts: Sequence[str], outputs: Outputs, counts: Sequenc
     if outputs.first_step != 0 or len(runs.truth.sketches) != len(outputs.gains):
         return ()
     found: list[Schedule] = []
+    remembers = any(model_for(denoiser).memory for denoiser in denoisers_of(pipe))
     for count in counts:
         guided = runs.search(outputs, candidates(outputs, count))
         found.append(guided)
-        if runs.calls == guided.branches > 1 and 4 * count <= len(outputs.gains):
+        if runs.calls == guided.branches > 1 and not remembers and 4 * count <= len(outputs.gains):
             found.append(runs.search(outputs, {guided.steps}, unguided=True))
     return tuple(found)
 

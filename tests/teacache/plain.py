@@ -51,8 +51,12 @@ def plainly_cached(transformer: nn.Module, model: Model, computed: Collection[in
 
     def enter(module: nn.Module, args: Any, kwargs: Any) -> None:
         nonlocal calls
+        arguments = Arguments(names, args, kwargs)
         for name, state in states[calls % branches].items():
-            state.enter(Arguments(names, args, kwargs)[name])
+            tokens = arguments[name]
+            if model.count is not None and name == model.hidden_states:
+                tokens = tokens[:, -model.count(arguments) :]
+            state.enter(tokens)
         calls += 1
 
     def leave(module: nn.Module, args: Any, output: Any) -> Any:

@@ -31,6 +31,8 @@ class Tiny:
     generate: Generate
     guidance: Literal["none", "calls", "batch"] = "none"
     """What `guided=True` does: nothing that could be tested, a second call at each step, or a batch twice as large."""
+    always_guided: bool = False
+    """Whether another denoiser is called for the second branch, also without `guided=True`."""
     threshold: float = 0.12
     """A `rel_l1_thresh` that skips some steps of a run of 12, with coefficients (1.0, 0.0) and without guidance."""
     tolerance: float = 0.05
