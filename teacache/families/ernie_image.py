@@ -16,8 +16,9 @@ def _modulated(block: Any, arguments: Arguments) -> Tensor:
     """
     shift, scale = arguments["temb"][:2]
     normed = block.adaLN_sa_ln(arguments["x"])
-    modulated: Tensor = (normed.float() * (1 + scale.float()) + shift.float()).to(normed.dtype)
-    return modulated.transpose(0, 1) * arguments["attention_mask"].flatten(1).unsqueeze(-1)
+    tokens = (normed.float() * (1 + scale.float()) + shift.float()).to(normed.dtype).transpose(0, 1)
+    modulated: Tensor = tokens * arguments["attention_mask"].flatten(1).unsqueeze(-1)
+    return modulated
 
 
 MODELS = (
