@@ -3,7 +3,7 @@ rounding. In float64, so that rounding stays far below what a wrong decision or 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import pytest
@@ -11,6 +11,10 @@ import torch
 from torch import Tensor
 
 import teacache
+from teacache.branches import Method
+from teacache.cache import with_method
+from teacache.policies import Computed, Decision, Moment
+from teacache.predictors import Extrapolation
 from tests.teacache.tiny import TINY, Tiny
 
 STEPS = 12
@@ -66,3 +70,41 @@ def test_captions_of_different_lengths_do_not_change_each_other(method: str) -> 
 @pytest.mark.parametrize("name", [name for name, tiny in TINY.items() if tiny.batched and name not in MAIN])
 def test_each_of_two_samples_is_as_if_alone(name: str, method: str) -> None:
     check(TINY[name], method, (1, 2), [(2, 1)])
+
+
+class Listed:
+    """A policy by which each sample of a batch is computed at steps of its own."""
+
+    skips = True
+
+    def __init__(self, lists: Sequence[Collection[int]]) -> None:
+        self._lists = lists
+
+    def decide(self, moment: Moment) -> Decision:
+        size = moment.ties.size
+        if not moment.can_skip:
+            return Decision.uniform(True, size)
+        samples = moment.ties.samples
+        compute = tuple(moment.step in self._lists[row % samples] for row in range(size))
+        return Decision(compute, (None,) * size)
+
+    def observe(self, computed: Computed) -> None: ...
+
+
+@pytest.mark.parametrize("order", [0, 1])
+@pytest.mark.parametrize("name", [name for name, tiny in TINY.items() if tiny.batched])
+def test_samples_that_are_computed_at_different_steps_do_not_meet(name: str, order: int) -> None:
+    tiny = TINY[name]
+    dtype, rounding = (torch.float64, 1e-8) if torch.float64 in tiny.dtypes else (torch.float32, 1e-4)
+    pipe, lists = tiny.make().to(dtype), ({0, 2, 3, 6}, {0, 1, 4, 6})
+
+    def generate(seeds: Sequence[int], lists: Sequence[Collection[int]]) -> Tensor:
+        method = Method(policy=lambda _: Listed(lists), predictor=lambda: Extrapolation(order), granularity="sample")
+        with with_method(pipe, lambda *_: method):
+            return tiny.generate(pipe, seeds=seeds, steps=7, guided=tiny.guidance == "batch")
+
+    together = generate((1, 2), lists)
+    for own, seed, steps in zip(together, (1, 2), lists, strict=True):
+        torch.testing.assert_close(own, generate((seed,), [steps])[0], rtol=rounding, atol=rounding)
+    uncached = tiny.generate(pipe, seeds=(1, 2), steps=7, guided=tiny.guidance == "batch")
+    assert not any(torch.equal(own, other) for own, other in zip(together, uncached, strict=True))
