@@ -141,7 +141,8 @@ def test_a_job_that_can_store_nothing_stops_early(job: BuildJob, shard: WriteSha
     assert 9 <= len(failed) < 60
     assert all(row["error"].startswith("WriteFailed: ") for row in failed.values())
     (tmp_path / "out" / "media").unlink()
-    run(job(audit={"fraction": 0}), retry_failed=True)
+    with pytest.raises(JobFailed, match=f"{60 - len(failed)} row.s. were never tried"):
+        run(job(audit={"fraction": 0}), retry_failed=True)
     run(job(audit={"fraction": 0}))
     assert len(rows(tmp_path / "out" / "manifest")) == 60
     assert not rows(tmp_path / "out" / "failed")
