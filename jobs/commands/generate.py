@@ -27,9 +27,9 @@ def generate(arguments: JobArguments = None, retry_failed: RetryFailed = False) 
     that is tried until then goes on in the same folder; --night.date 2026-11-22 names another one. At its end the job
     shows the nights in FOLDER, as `history` does, and keeps FOLDER/history.html.
 
-    Exit codes: 0 all rows are done, 1 some failed or the job ended early, 2 the input was refused before any actor
-    started, 130 interrupted. Of a nightly job also 3: all rows were tried, and a limit under `alarm` is passed; failed
-    rows within its max_failure_rate are code 0.
+    Exit codes: 0 all rows are done, 1 some failed, were never tried, or the job ended early, 2 the input was refused
+    before any actor started, 130 interrupted. Of a nightly job also 3: all rows were tried, and a limit under `alarm`
+    is passed; failed rows within its max_failure_rate are code 0.
     """
     # What it says about optional packages on import is not about this job.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
