@@ -68,7 +68,8 @@ def _generate(ready: Checked, turn: Lease, console: Console, *, retry_failed: bo
     except (JobFailed, KeyboardInterrupt):
         # What was written counts; that it can't be counted must not hide what ended the job.
         with suppress(Exception):
-            manifest.drop_repeated(output)
+            if not turn.lost:  # the files are another run's now
+                manifest.drop_repeated(output)
             summary = _summary(job, {})
             console.print(summary.table())
             _report(job, summary, console)

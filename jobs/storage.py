@@ -15,7 +15,15 @@ from threading import Thread
 
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_random_exponential
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_random_exponential,
+)
+from tenacity.stop import stop_base
 
 from jobs.errors import describe, redact
 
@@ -68,11 +76,15 @@ def _may_pass(error: BaseException) -> bool:
     return isinstance(error, Exception) and not permanent
 
 
-def patient() -> Retrying:
+_ATTEMPTS, _PATIENCE = stop_after_attempt(8), 180.0
+_STOP = _ATTEMPTS | stop_after_delay(_PATIENCE)
+
+
+def patient(stop: stop_base = _STOP) -> Retrying:
     """Eight attempts over half a minute or so, or fewer within three: what every reading and writing of a file gets."""
     return Retrying(
         retry=retry_if_exception(_may_pass),
-        stop=stop_after_attempt(8) | stop_after_delay(180),
+        stop=stop,
         wait=wait_random_exponential(multiplier=0.5, max=20),
         reraise=True,
     )
@@ -125,9 +137,20 @@ def create(url: str, content: bytes) -> bool:
     return True
 
 
-@patient().wraps
+def _seconds(content: bytes) -> float:
+    return _SECONDS + len(content) / _BYTES_PER_SECOND
+
+
+class _WrittenLongEnough(stop_base):
+    """One attempt with a large file may take longer than all with a small one, and is not to be the only one."""
+
+    def __call__(self, retry_state: RetryCallState) -> bool:
+        return (retry_state.seconds_since_start or 0.0) >= max(_PATIENCE, 3 * _seconds(retry_state.args[1]))
+
+
+@patient(_ATTEMPTS | _WrittenLongEnough()).wraps
 def _write(url: str, content: bytes) -> None:
-    _within(_SECONDS + len(content) / _BYTES_PER_SECOND, partial(_put, url, content))
+    _within(_seconds(content), partial(_put, url, content))
 
 
 def _within(seconds: float, work: Callable[[], None]) -> None:

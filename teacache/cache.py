@@ -169,7 +169,8 @@ def denoisers_of(target: DiffusionPipeline | nn.Module) -> list[nn.Module]:
 def called_together(target: DiffusionPipeline | nn.Module, name: str) -> list[nn.Module]:
     """One of the target's denoisers, and the one beside it where there is one."""
     beside = None if isinstance(target, nn.Module) else getattr(target, BESIDE.get(name, ""), None)
-    return [named_denoisers(target)[name], *([unwrap_module(beside)] if isinstance(beside, nn.Module) else [])]
+    one, other = named_denoisers(target)[name], unwrap_module(beside) if isinstance(beside, nn.Module) else None
+    return [one] if other is None or other is one else [one, other]
 
 
 def _attribute(transformer: nn.Module) -> str:

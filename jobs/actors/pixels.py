@@ -34,7 +34,9 @@ def _fault(row: torch.Tensor, made: Pixels, video: bool) -> str:
     if not (math.isfinite(row.min().item()) and math.isfinite(row.max().item())):
         return f"ValueError: the {what} holds NaN or infinity"
     color = made[0, 0, 0]
-    return f"ValueError: the {what} is {tuple(color.tolist())} everywhere" if (made == color).all() else ""
+    # Frame by frame: all at once would take as much memory again as the video.
+    flat = all((frame == color).all() for frame in made)
+    return f"ValueError: the {what} is {tuple(color.tolist())} everywhere" if flat else ""
 
 
 def check_size(sample: Sample, pixels: Pixels) -> None:

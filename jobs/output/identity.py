@@ -38,7 +38,8 @@ def settings(job: Job) -> dict[str, Any]:
         fields["exact"] = job.actors_of(model).exact
         fields["lora"] = [lora.model_dump(mode="json") for lora in model.lora]
         fields["cache"] = json.loads(model.cache.to_json())
-        fields |= {"weights": contents.weights(model), "calibration": contents.calibration(model)}
+        with refusing(f"model {model.name}: can't read its files"):
+            fields |= {"weights": contents.weights(model), "calibration": contents.calibration(model)}
         flat.update({f"models.{model.name}.{name}": value for name, value in fields.items()})
     return flat
 
@@ -50,10 +51,11 @@ def claim(job: Job) -> None:
     Settings of a run that wrote no row bind nobody.
     """
     output = Output(url=job.output)
-    theirs = check(job)
+    ours = settings(job)
+    theirs = _checked(job, ours)
     with refusing(f"output: can't write {job.output}"):
         # Models of other runs stay noted, so that their rows stay guarded.
-        storage.write(output.job, json.dumps({**theirs, **settings(job)}, indent=2).encode())
+        storage.write(output.job, json.dumps({**theirs, **ours}, indent=2).encode())
 
 
 def noted_of_rows(job: Job) -> dict[str, Any]:
@@ -65,7 +67,11 @@ def noted_of_rows(job: Job) -> dict[str, Any]:
 
 def check(job: Job) -> dict[str, Any]:
     """The settings noted in the output. Raises Refused if it holds rows of others than this job's."""
-    ours, theirs = settings(job), noted_of_rows(job)
+    return _checked(job, settings(job))
+
+
+def _checked(job: Job, ours: dict[str, Any]) -> dict[str, Any]:
+    theirs = noted_of_rows(job)
     name = _first_difference(ours, theirs)
     if name is None:
         return theirs

@@ -60,15 +60,14 @@ def read_batches(output: Output, columns: Sequence[str]) -> Iterator[pa.RecordBa
     A row can stand in two files where a merge was cut short, or where a killed run's worker came late. Then it
     counts as done if it is so in either, and as it was made last.
     """
-    latest = _latest_of_repeated(output)
+    repeated, latest = _latest_of_repeated(output)
     if not latest:
         for _, batch in _scan(output, columns):
             yield batch
         return
     wanted = list(dict.fromkeys([*columns, *_KEY, "created_at"]))
     for failed, batch in _scan(output, wanted):
-        keep = [key not in latest or _take(latest, key, rank) for key, rank in _ranked(failed, batch)]
-        yield batch.filter(pa.array(keep)).select(list(columns))
+        yield batch.filter(pa.array(_counts(repeated, latest, failed, batch))).select(list(columns))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,24 +122,23 @@ def _joined(parts: list[Any]) -> Any:
 def drop_repeated(output: Output) -> None:
     """Leave, of a row that stands in several places, the copy that counts: whoever else reads the files counts all.
 
-    So it is with a failed row that was tried again, and after kills: see read_batches.
+    So it is with a failed row that was tried again, and after kills: see read_batches. Of equal copies the one in the
+    largest file stays: where a killed run's merge still goes on, that is the merged file, and its parts go.
     """
-    latest = _latest_of_repeated(output)
+    repeated, latest = _latest_of_repeated(output)
     for folder in (output.manifest, output.failed) if latest else ():
-        for url in files(folder):
-            keep = [
-                key not in latest or _take(latest, key, rank)
-                for key, rank in _ranked(folder == output.failed, _table(url, [*_KEY, "created_at"]))
-            ]
-            if not any(keep):
+        for url, _ in sorted(sizes(folder), key=lambda found: -found[1]):
+            content = storage.read(url)
+            if content is None:  # such a merge took it
+                continue
+            keep = _counts(repeated, latest, folder == output.failed, _table(content, [*_KEY, "created_at"]))
+            if not keep.any():
                 storage.remove(url)
-            elif not all(keep):
-                write_rows(_table(url, schema(Row).names).filter(pa.array(keep)), url)
+            elif not keep.all():
+                write_rows(_table(content, schema(Row).names).filter(pa.array(keep)), url)
 
 
-def _table(url: str, columns: Sequence[str]) -> pa.Table:
-    content = storage.read(url)
-    assert content is not None
+def _table(content: bytes, columns: Sequence[str]) -> pa.Table:
     wanted = pa.schema([schema(Row).field(name) for name in columns])
     return pq.read_table(io.BytesIO(content), columns=list(columns), schema=wanted)
 
@@ -153,6 +151,13 @@ def files(folder: str) -> list[str]:
     """The URLs of a folder's Parquet files."""
     fs, paths = _files(folder)
     return [str(fs.unstrip_protocol(path)) for path in paths]
+
+
+def sizes(folder: str) -> list[tuple[str, int]]:
+    """The same with their sizes in bytes, 0 for one that is gone by now."""
+    fs, path = storage.open_url(folder)
+    found = {entry["name"]: entry["size"] for entry in fs.ls(path, detail=True, refresh=True)} if fs.isdir(path) else {}
+    return [(url, found.get(storage.open_url(url)[1], 0)) for url in files(folder)]
 
 
 def _files(folder: str) -> tuple[AbstractFileSystem, list[str]]:
@@ -200,19 +205,31 @@ def _scan(output: Output, columns: Sequence[str]) -> Iterator[tuple[bool, pa.Rec
 _Rank = tuple[bool, datetime]
 
 
-def _latest_of_repeated(output: Output) -> dict[int, _Rank | None]:
-    """The rank of the copy that counts, for each row that stands in more than one place: mostly none does."""
+def _latest_of_repeated(output: Output) -> tuple[NDArray[np.uint64], dict[int, _Rank | None]]:
+    """The rows that stand in more than one place, sorted, and of each the rank of the copy that counts: mostly none
+    does."""
     every = _joined([np.empty(0, np.uint64), *(_keys(batch) for _, batch in _scan(output, _KEY))])
     every.sort()
     repeated = np.unique(every[1:][every[1:] == every[:-1]])
     latest: dict[int, _Rank | None] = {}
     if not len(repeated):
-        return latest
+        return repeated, latest
     for failed, batch in _scan(output, [*_KEY, "created_at"]):
         again = pa.array(contains(repeated, _keys(batch)))
         for key, rank in _ranked(failed, batch.filter(again)):
             latest[key] = max(latest.get(key) or rank, rank)
-    return latest
+    return repeated, latest
+
+
+def _counts(
+    repeated: NDArray[np.uint64], latest: dict[int, _Rank | None], failed: bool, batch: pa.RecordBatch | pa.Table
+) -> NDArray[np.bool_]:
+    """Which rows are the copies that count. Few are repeated, so only those are looked at one by one."""
+    again = contains(repeated, _keys(batch))
+    keep = ~again
+    if again.any():
+        keep[again] = [_take(latest, key, rank) for key, rank in _ranked(failed, batch.filter(pa.array(again)))]
+    return keep
 
 
 def _ranked(failed: bool, batch: pa.RecordBatch | pa.Table) -> Iterator[tuple[int, _Rank]]:

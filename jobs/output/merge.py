@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jobs import storage
-from jobs.output.manifest import files, write_rows
+from jobs.output.manifest import sizes, write_rows
 from jobs.paths import Output, table_name
 from jobs.rows import Row, schema
 
@@ -30,7 +30,7 @@ _THREADS = 16
 def merge(output: Output) -> None:
     """Merge the small files of both folders, where there are many."""
     for folder in (output.manifest, output.failed):
-        small = [url for url, size in _sizes(folder) if size < _LARGE][:_AT_MOST]
+        small = [url for url, size in sizes(folder) if size < _LARGE][:_AT_MOST]
         if len(small) >= AT_LEAST:
             _merge(folder, small)
 
@@ -48,9 +48,3 @@ def _rows(url: str) -> pa.Table:
     if content is None:
         raise FileNotFoundError(url)
     return pq.read_table(io.BytesIO(content), schema=schema(Row))
-
-
-def _sizes(folder: str) -> list[tuple[str, int]]:
-    fs, path = storage.open_url(folder)
-    sizes = {entry["name"]: entry["size"] for entry in fs.ls(path, detail=True, refresh=True)} if fs.isdir(path) else {}
-    return [(url, sizes.get(storage.open_url(url)[1], 0)) for url in files(folder)]

@@ -7,8 +7,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from jobs.config.job import Job
+from jobs.config.job import Job, Model
 from jobs.errors import Refused
+from jobs.output import contents
 from jobs.output.identity import claim, is_of_files, settings
 from jobs.output.manifest import write_batch
 from jobs.paths import Output, packaged
@@ -137,6 +138,22 @@ def test_an_output_from_before_files_were_noted_goes_on(job: BuildJob, tmp_path:
     file.write_text(json.dumps({name: value for name, value in noted.items() if not is_of_files(name)}))
     claim(job())
     assert json.loads(file.read_text()) == noted
+
+
+def test_a_models_files_are_read_once_and_told_of_where_they_cannot_be(
+    job: BuildJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    monkeypatch.setattr(contents, "weights", lambda model: read.append(model.name))
+    claim(job())
+    assert read == ["flux"]
+
+    def fail(model: Model) -> str:
+        raise PermissionError("tokenizer.json")
+
+    monkeypatch.setattr(contents, "weights", fail)
+    with pytest.raises(Refused, match=r"^model flux: can't read its files: PermissionError: tokenizer\.json$"):
+        claim(job())
 
 
 def test_an_output_that_cannot_be_written_is_refused(job: BuildJob, tmp_path: Path) -> None:

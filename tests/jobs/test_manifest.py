@@ -1,6 +1,8 @@
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +12,7 @@ import pytest
 from jobs import storage
 from jobs.errors import Refused
 from jobs.ids import digests
+from jobs.output import manifest
 from jobs.output.manifest import drop_repeated, failures, read_batches, tried, write_batch, write_rows
 from jobs.paths import Output
 from jobs.rows import Row, table, values
@@ -138,6 +141,37 @@ def test_for_other_readers_too_a_row_stands_once(output: Output) -> None:
         "b": (row("b").seed, "y"),
         "d": (2, ""),
     }
+
+
+def test_a_late_merge_takes_no_row_away(output: Output) -> None:
+    for ids in ("ab", "cd"):
+        write_batch(table(Row, [row(row_id) for row_id in ids]), output)
+    fs, path = storage.open_url(output.manifest)
+    parts = [storage.join(output.manifest, name.rpartition("/")[2]) for name in fs.ls(path, detail=False)]
+    merged = pa.concat_tables(pq.read_table(fs.open(name)) for name in fs.ls(path, detail=False))
+    write_rows(merged, storage.join(output.manifest, "zz.parquet"))
+    drop_repeated(output)
+    for part in parts:  # as a killed run's merge does, when the merged file is there
+        storage.remove(part)
+    assert sorted(ids_in(output.manifest)) == [*"abcd"]
+
+
+def test_only_repeated_rows_are_looked_at_one_by_one(output: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_batch(table(Row, [row(str(number)) for number in range(50)]), output)
+    write_batch(table(Row, [row("7", error="x")]), output)
+    looked_at: list[int] = []
+    ranked = manifest._ranked
+
+    def seen(failed: bool, batch: Any) -> Iterator[tuple[int, Any]]:
+        for key, rank in ranked(failed, batch):
+            looked_at.append(key)
+            yield key, rank
+
+    monkeypatch.setattr(manifest, "_ranked", seen)
+    assert sum(batch.num_rows for batch in read_batches(output, ["id"])) == 50
+    drop_repeated(output)
+    assert not tried(output, "flux").failed.any()
+    assert len(set(looked_at)) == 1
 
 
 def ids_in(folder: str) -> list[str]:

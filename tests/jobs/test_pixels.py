@@ -1,3 +1,4 @@
+import tracemalloc
 from types import SimpleNamespace
 
 import numpy as np
@@ -33,6 +34,16 @@ def test_videos_keep_their_frames_in_order() -> None:
     check_size(sample(), pixels)
     with pytest.raises(ValueError, match="asked for num_frames 4, height 4, width 6, the pipeline makes num_f"):
         check_size(sample(num_frames=4), pixels)
+
+
+def test_a_long_video_is_looked_at_frame_by_frame() -> None:
+    frames = torch.rand(1, 64, 3, 32, 32)
+    pixels_of(SimpleNamespace(frames=frames))
+    tracemalloc.start()
+    pixels_of(SimpleNamespace(frames=frames))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < frames.numel() / 4
 
 
 def test_what_is_no_picture_is_a_fault_of_its_row() -> None:

@@ -17,6 +17,7 @@ from jobs.accounting.summary import Summary
 from jobs.config.job import Job
 from jobs.errors import JobFailed
 from jobs.ids import seed_for
+from jobs.output.lease import Lease
 from jobs.run import generate
 from tests.jobs import object_store
 from tests.jobs.conftest import MODEL, WriteShard
@@ -70,6 +71,25 @@ def test_each_model_has_actors_and_statistics_of_its_own(job: BuildJob, shard: W
     assert found == {("pairs", "r0"): 2, ("pairs", "r0-1"): 2, ("singles", "r0"): 1, ("singles", "r0-1"): 1}
     assert len({row["seed"] for row in rows}) == 2
     assert all(row["media_type"] == "image/webp" and ".parquet#" in row["uri"] for row in rows)
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_who_lost_the_output_to_another_run_leaves_its_files_alone(
+    job: BuildJob, shard: WriteShard, monkeypatch: pytest.MonkeyPatch, lost: bool
+) -> None:
+    shard("a.parquet", prompt=[PROMPT])
+    dropped: list[bool] = []
+
+    def end(ready: object, states: object, pending: object, turn: Lease, console: object) -> None:
+        turn.lost = lost
+        dropped.clear()
+        raise JobFailed("the end")
+
+    monkeypatch.setattr("jobs.run._run", end)
+    monkeypatch.setattr("jobs.output.manifest.drop_repeated", lambda _: dropped.append(True))
+    with pytest.raises(JobFailed, match="the end"):
+        run(job())
+    assert bool(dropped) != lost
 
 
 def test_rows_that_cannot_be_read_back_end_the_job(

@@ -2,6 +2,7 @@ import errno
 import os
 from pathlib import Path
 from threading import Event
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -78,6 +79,25 @@ def test_a_storage_that_never_answers_is_given_up(tmp_path: Path, monkeypatch: p
         storage.write(str(tmp_path / "a.txt"), b"x")
     over.set()
     assert len(tries) == 8
+
+
+def test_a_large_file_gets_a_second_attempt_however_long_the_first_one_took(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, clock, failures = LocalFileSystem.pipe_file, [0.0], [OSError("cut")]
+
+    def slow(self: LocalFileSystem, *arguments: Any, **options: Any) -> Any:
+        clock[0] += 200.0
+        if failures:
+            raise failures.pop()
+        return original(self, *arguments, **options)
+
+    monkeypatch.setattr(LocalFileSystem, "pipe_file", slow)
+    monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
+    monkeypatch.setattr("tenacity.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(storage, "_BYTES_PER_SECOND", 0.01)
+    storage.write(str(tmp_path / "large"), b"xxx")
+    assert storage.read(str(tmp_path / "large")) == b"xxx"
 
 
 def test_public_urls_are_absolute_and_without_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

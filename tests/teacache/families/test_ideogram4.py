@@ -52,6 +52,14 @@ def test_the_denoiser_alone_is_cached_without_the_other(pipe: Any) -> None:
         assert not hooks_on(pipe.unconditional_transformer)
 
 
+def test_one_denoiser_in_both_places_is_hooked_once(pipe: Any) -> None:
+    pipe.unconditional_transformer = pipe.transformer
+    assert denoisers_of(pipe) == [pipe.transformer]
+    with teacache.enabled(pipe, EXTREME):
+        assert hooks_on(pipe.transformer)
+    assert not hooks_on(pipe.transformer)
+
+
 def test_where_the_other_has_a_cache_already_none_is_put_on_the_first(pipe: Any) -> None:
     with teacache.enabled(pipe.unconditional_transformer, EXTREME):
         with pytest.raises(teacache.AlreadyEnabledError):
