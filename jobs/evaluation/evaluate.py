@@ -105,7 +105,8 @@ def _plan(ready: Checked, model: Model, target: Target, num_prompts: int, only: 
     job, output = ready.job, Output(url=ready.job.output)
     found = chosen_samples(ready, model, num_prompts)
     there = applicable(model, output, found[0].num_inference_steps, only)
-    depends = {name: value for name, value in identity.settings(_only(job, model)).items() if _matters(name)}
+    settings = identity.settings(_only(job, model)).items()
+    depends = {name: value for name, value in settings if _matters(name) and not _untold(name, value)}
     course = Course(
         model=model,
         generation=job.generation,
@@ -127,6 +128,11 @@ def _only(job: Job, model: Model) -> Job:
 def _matters(setting: str) -> bool:
     """Of a job's settings those that pixels depend on: files are not written, and the cache is what is tried."""
     return not setting.startswith("media.") and not setting.endswith((".cache", ".calibration"))
+
+
+def _untold(setting: str, value: Any) -> bool:
+    """Whether it would say what files hold and does not: trials of before it was noted still count."""
+    return value is None and identity.is_of_files(setting)
 
 
 def _unmeasured(model: Model, found: Sequence[Sample], target: Target) -> list[str]:
