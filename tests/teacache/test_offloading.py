@@ -1,0 +1,62 @@
+"""Group offloading by blocks in every real pipeline: the indicator asks for no weight that is not on the device."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers.hooks.group_offloading import ModuleGroup
+
+import teacache
+from teacache.cache import denoisers_of
+from tests.teacache.test_models import EXTREME
+from tests.teacache.tiny import TINY
+
+CPU = torch.device("cpu")
+NOT_IN_DIFFUSERS = {"DiTPipeline", "HunyuanDiTPipeline"}
+"""Whose transformers refuse to be offloaded in groups."""
+
+
+@pytest.fixture
+def lost_when_offloaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What diffusers leaves in the place of weights that are on the disk is uninitialised; here it is NaN."""
+    offload = ModuleGroup._offload_to_disk
+
+    def lose(self: ModuleGroup) -> None:
+        offload(self)
+        for tensor in self.tensor_to_key:
+            tensor.data = torch.full_like(tensor.data, math.nan)
+
+    monkeypatch.setattr(ModuleGroup, "_offload_to_disk", lose)
+
+
+def offload_blocks(pipe: Any, folder: Path) -> None:
+    for number, denoiser in enumerate(denoisers_of(pipe)):
+        denoiser.enable_group_offload(  # type: ignore[operator]
+            onload_device=CPU, offload_device=CPU, offload_type="block_level", num_blocks_per_group=1,
+            offload_to_disk_path=str(folder / str(number)),
+        )  # fmt: skip
+
+
+@pytest.mark.usefixtures("lost_when_offloaded")
+@pytest.mark.parametrize("name", [name for name in TINY if name not in NOT_IN_DIFFUSERS])
+def test_a_run_with_blocks_offloaded_is_as_without(name: str, tmp_path: Path) -> None:
+    tiny = TINY[name]
+    pipe = tiny.make()
+    with teacache.enabled(pipe, EXTREME) as cache:
+        expected = tiny.generate(pipe, steps=5)
+    offload_blocks(pipe, tmp_path)
+    with teacache.enabled(pipe, EXTREME) as offloaded:
+        found = tiny.generate(pipe, steps=5)
+    assert cache.stats.skipped > 0
+    assert [call.computed for call in offloaded.stats.calls] == [call.computed for call in cache.stats.calls]
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)  # weights from a file are aligned otherwise
+
+
+@pytest.mark.parametrize("name", sorted(NOT_IN_DIFFUSERS))
+def test_what_diffusers_does_not_offload(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="group offload"):
+        offload_blocks(TINY[name].make(), tmp_path)
