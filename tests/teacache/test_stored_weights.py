@@ -1,4 +1,5 @@
-"""Group offloading by blocks in every real pipeline: the indicator asks for no weight that is not on the device."""
+"""Weights that lie on the disk, or in eight bits, between uses, in every real pipeline: the indicator asks for none
+that are not where they are to be computed with."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from diffusers.hooks.group_offloading import ModuleGroup
 
 import teacache
 from teacache.cache import denoisers_of
+from tests.teacache.test_hooks import NEVER
 from tests.teacache.test_models import EXTREME
 from tests.teacache.tiny import TINY
 
@@ -60,3 +62,21 @@ def test_a_run_with_blocks_offloaded_is_as_without(name: str, tmp_path: Path) ->
 def test_what_diffusers_does_not_offload(name: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="group offload"):
         offload_blocks(TINY[name].make(), tmp_path)
+
+
+@pytest.mark.parametrize("name", [name for name, tiny in TINY.items() if torch.bfloat16 in tiny.dtypes])
+def test_layerwise_casting(name: str) -> None:
+    tiny = TINY[name]
+    pipe = tiny.make().to(torch.bfloat16)
+    for denoiser in denoisers_of(pipe):
+        denoiser.enable_layerwise_casting(  # type: ignore[operator]
+            storage_dtype=torch.float8_e4m3fn, compute_dtype=torch.bfloat16
+        )
+    uncached = tiny.generate(pipe, steps=5)
+    with teacache.enabled(pipe, NEVER):
+        assert torch.equal(tiny.generate(pipe, steps=5), uncached)
+    with teacache.enabled(pipe, EXTREME) as cache:
+        cached = tiny.generate(pipe, steps=5)
+    assert cache.stats.skipped > 0
+    assert torch.isfinite(cached).all()
+    assert not torch.equal(cached, uncached)
