@@ -1,8 +1,9 @@
 """`python -m tests.benchmarks.size`: what do plan, resume and statistics take of the driver, at ten million rows?
 
 For each size a job with that many prompts and a manifest of 99 % of them is laid out, and a fresh process does what
-`generate` does before its first batch and after its last: look at every prompt, find what is missing, add up the
-manifest. Nothing is generated; a fake takes the model's place, so that no torch is in the memory shown.
+`generate` does before its first batch and after its last: look at every prompt, look for rows that stand twice, find
+what is missing, add up the manifest. Nothing is generated; a fake takes the model's place, so that no torch is in the
+memory shown.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ from tests.jobs import fakes
 fakes.install()
 from jobs.config.job import Job
 from jobs import preflight, run
+from jobs.output import manifest
+from jobs.paths import Output
 from jobs.work import to_do, works
 job = Job.model_validate(json.loads(sys.argv[1]))
 def now(what):
@@ -46,6 +49,8 @@ def note(name):
     start = time.perf_counter()
 ready = preflight.checked(job)
 note("look at the prompts")
+manifest.drop_repeated(Output(url=job.output))
+note("look for rows that stand twice")
 (work,) = works(ready)
 pending = to_do(work, retry_failed=False)
 note("find what is missing")
