@@ -7,7 +7,6 @@ either order, and afterwards nothing of the cache is left.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,6 @@ import pytest
 import torch
 from accelerate import cpu_offload
 from diffusers import FluxPipeline
-from diffusers.hooks.group_offloading import ModuleGroup
 from diffusers.models.embeddings import ImageProjection, MultiIPAdapterImageProjection
 from diffusers.models.transformers.transformer_flux import FluxAttnProcessor, FluxIPAdapterAttnProcessor
 from peft import LoraConfig
@@ -147,19 +145,6 @@ def test_ip_adapter(pipe: FluxPipeline) -> None:
     embeds = [rows((5,), 1, 6)]
     uncached = check(ip_adapter, ip_adapter_image_embeds=embeds, negative_ip_adapter_image_embeds=embeds)
     assert not torch.equal(generate(pipe), uncached)
-
-
-@pytest.fixture
-def lost_when_offloaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What diffusers leaves in the place of weights that are on the disk is uninitialised; here it is NaN."""
-    offload = ModuleGroup._offload_to_disk
-
-    def lose(self: ModuleGroup) -> None:
-        offload(self)
-        for tensor in self.tensor_to_key:
-            tensor.data = torch.full_like(tensor.data, math.nan)
-
-    monkeypatch.setattr(ModuleGroup, "_offload_to_disk", lose)
 
 
 @pytest.mark.usefixtures("lost_when_offloaded")

@@ -3,13 +3,11 @@ that are not where they are to be computed with."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from diffusers.hooks.group_offloading import ModuleGroup
 
 import teacache
 from teacache.cache import denoisers_of
@@ -20,19 +18,6 @@ from tests.teacache.tiny import TINY
 CPU = torch.device("cpu")
 NOT_IN_DIFFUSERS = {"DiTPipeline", "HunyuanDiTPipeline"}
 """Whose transformers refuse to be offloaded in groups."""
-
-
-@pytest.fixture
-def lost_when_offloaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What diffusers leaves in the place of weights that are on the disk is uninitialised; here it is NaN."""
-    offload = ModuleGroup._offload_to_disk
-
-    def lose(self: ModuleGroup) -> None:
-        offload(self)
-        for tensor in self.tensor_to_key:
-            tensor.data = torch.full_like(tensor.data, math.nan)
-
-    monkeypatch.setattr(ModuleGroup, "_offload_to_disk", lose)
 
 
 def offload_blocks(pipe: Any, folder: Path) -> None:
