@@ -21,6 +21,14 @@ ROOT = str(Path(__file__).parents[1])
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [ROOT, os.environ.get("PYTHONPATH")]))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What looks at a job's metrics and logs is slow: the job has a Ray of its own, which exports them in its time."""
+    for item in items:
+        if isinstance(item, pytest.Function) and "exported" in item.fixturenames:
+            item.add_marker(pytest.mark.slow)
+
+
 def pytest_collection_finish() -> None:
     """What is imported by now stays: the garbage collector need not go through its million objects all the time."""
     gc.collect()

@@ -17,7 +17,7 @@ from jobs.errors import JobFailed, Refused
 from tests.jobs.conftest import WriteShard
 
 # Ray 2.60 warns of its own defaults when its context is made.
-pytestmark = pytest.mark.filterwarnings(r"ignore::DeprecationWarning:ray\.data")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings(r"ignore::DeprecationWarning:ray\.data")]
 
 GENERATION: dict[str, Any] = {"num_inference_steps": 5, "width": 64, "height": 64, "max_sequence_length": 16}
 WORDS = ["a red ring", "a blue square on a white background", "green"]
@@ -30,7 +30,6 @@ def cluster() -> Iterator[None]:
     ray.shutdown()
 
 
-@pytest.mark.slow
 def test_a_job_is_calibrated_as_the_pipeline_alone_would_be(
     job: Callable[..., Job], shard: WriteShard, tmp_path: Path
 ) -> None:

@@ -10,6 +10,24 @@ from diffusers.hooks.group_offloading import ModuleGroup
 from tests.teacache.tiny.flux import make_pipeline, make_transformer
 
 
+SOME_CLASSES = {
+    "CogVideoXPipeline", "CosmosTextToWorldPipeline", "FluxImg2ImgPipeline", "FluxPipeline", "HunyuanDiTPipeline",
+    "LTX2Pipeline", "Lumina2Pipeline", "MochiPipeline", "WanPipeline",
+}  # fmt: skip
+"""The four that come with a demo, and of each further kind one: a scheduler that is called for every branch, a run that
+starts in the middle, blocks that take in what earlier ones gave, two streams, a model that comes with two denoisers."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test marked `some_classes` is slow for all other pipeline classes."""
+    for item in items:
+        if item.get_closest_marker("some_classes") and isinstance(item, pytest.Function):
+            given = item.callspec.params
+            if given.get("name", given.get("tiny")) not in SOME_CLASSES:
+                item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture
 def transformer() -> FluxTransformer2DModel:
     return make_transformer()

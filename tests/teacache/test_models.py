@@ -184,6 +184,7 @@ def check_two_threads(tiny: Tiny, config: CacheConfig, **arguments: Any) -> None
         assert computed == expected_computed
 
 
+@pytest.mark.some_classes
 def test_two_pipelines_in_two_threads_do_not_meet(tiny: Tiny) -> None:
     check_two_threads(tiny, EXTREME, steps=SHORT)
 
@@ -201,6 +202,7 @@ def test_in_two_threads_whatever_the_method(name: str, method: str, tmp_path: Pa
     check_two_threads(tiny, configs[method], steps=test_ranks.STEPS, guided=True)
 
 
+@pytest.mark.some_classes
 def test_a_deep_copy_has_no_cache(tiny: Tiny, pipe: Any) -> None:
     uncached = generate(tiny, pipe, steps=SHORT)
     with teacache.enabled(pipe, EXTREME) as cache:
@@ -215,6 +217,7 @@ def test_a_deep_copy_has_no_cache(tiny: Tiny, pipe: Any) -> None:
     assert cache.stats.steps == 2 * before.steps
 
 
+@pytest.mark.some_classes
 @pytest.mark.parametrize("own_scheduler", [False, True])
 def test_pipelines_that_share_a_denoiser_do_not_meet(tiny: Tiny, pipe: Any, own_scheduler: bool) -> None:
     other = copy.copy(pipe)

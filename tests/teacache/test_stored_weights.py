@@ -62,6 +62,7 @@ def check(tiny: Tiny, pipe: Any) -> None:
     assert not torch.equal(cached, uncached)
 
 
+@pytest.mark.some_classes
 @pytest.mark.parametrize("name", [name for name, tiny in TINY.items() if torch.bfloat16 in tiny.dtypes])
 def test_layerwise_casting(name: str) -> None:
     pipe = TINY[name].make().to(torch.bfloat16)

@@ -26,7 +26,7 @@ from jobs.run import generate
 from tests.jobs.conftest import WriteShard
 
 # Ray 2.60 warns of its own defaults when its context is made.
-pytestmark = pytest.mark.filterwarnings(r"ignore::DeprecationWarning:ray\.data")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings(r"ignore::DeprecationWarning:ray\.data")]
 
 BuildJob = Callable[..., Job]
 
@@ -47,7 +47,6 @@ def run(job: Job, **options: Any) -> tuple[Tried, str]:
     return tried, log.getvalue()
 
 
-@pytest.mark.slow
 def test_every_setting_is_tried_once_and_beside_its_twin(job: BuildJob, shard: WriteShard, tmp_path: Path) -> None:
     shard("a.parquet", prompt=WORDS)
     small = job(generation=GENERATION, actors={"batch_size": 2})
@@ -71,7 +70,6 @@ def test_every_setting_is_tried_once_and_beside_its_twin(job: BuildJob, shard: W
     assert figures == [(trial.id, trial.method, trial.label, trial.psnr, trial.ssim) for trial in tried.trials]
 
 
-@pytest.mark.slow
 def test_after_a_kill_the_same_command_tries_what_is_missing(job: BuildJob, shard: WriteShard, tmp_path: Path) -> None:
     shard("a.parquet", prompt=WORDS)
     small = job(generation=GENERATION, actors={"batch_size": 2})
@@ -100,7 +98,6 @@ def without_times(trial: Trial) -> dict[str, Any]:
     return {name: value for name, value in asdict(trial).items() if "seconds" not in name and name != "actor"}
 
 
-@pytest.mark.slow
 def test_a_target_is_found_before_the_run_and_once(job: BuildJob, shard: WriteShard, tmp_path: Path) -> None:
     shard("a.parquet", prompt=WORDS)
     model = {"pipeline": "demo/flux", "dtype": "float32", "cache": {"method": "schedule", "target": {"psnr": 12}}}
