@@ -32,6 +32,14 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         ray.shutdown()
 
 
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """A Ray of two CPUs, its actors as they are."""
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
 @pytest.fixture
 def shard(tmp_path: Path) -> WriteShard:
     """Write one Parquet file of prompts: `shard("a.parquet", id=[...], prompt=[...])`."""

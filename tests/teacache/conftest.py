@@ -9,13 +9,11 @@ from diffusers.hooks.group_offloading import ModuleGroup
 
 from tests.teacache.tiny.flux import make_pipeline, make_transformer
 
-
 SOME_CLASSES = {
     "CogVideoXPipeline", "CosmosTextToWorldPipeline", "FluxImg2ImgPipeline", "FluxPipeline", "HunyuanDiTPipeline",
     "LTX2Pipeline", "Lumina2Pipeline", "MochiPipeline", "WanPipeline",
 }  # fmt: skip
-"""The four that come with a demo, and of each further kind one: a scheduler that is called for every branch, a run that
-starts in the middle, blocks that take in what earlier ones gave, two streams, a model that comes with two denoisers."""
+"""The four that come with a demo, and some that are made in other ways."""
 
 
 @pytest.hookimpl(tryfirst=True)

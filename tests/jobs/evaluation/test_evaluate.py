@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ from typing import Any
 import psutil
 import pyarrow.parquet as pq
 import pytest
-import ray
 from rich.console import Console
 
 from jobs.config.job import Job
@@ -26,19 +25,16 @@ from jobs.run import generate
 from tests.jobs.conftest import WriteShard
 
 # Ray 2.60 warns of its own defaults when its context is made.
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings(r"ignore::DeprecationWarning:ray\.data")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.usefixtures("cluster"),
+    pytest.mark.filterwarnings(r"ignore::DeprecationWarning:ray\.data"),
+]
 
 BuildJob = Callable[..., Job]
 
 GENERATION: dict[str, Any] = {"num_inference_steps": 6, "width": 64, "height": 64, "max_sequence_length": 16}
 WORDS = ["a red ring", "a blue square on a white background", "green", "a large cross"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
 
 
 def run(job: Job, **options: Any) -> tuple[Tried, str]:
