@@ -91,7 +91,7 @@ def _attach_to_stack(
     transformer: nn.Module, model: Model, attachment: Attachment, indicator: str, exit_at: str
 ) -> None:
     session = attachment.session
-    lists = [(blocks, getattr(transformer, blocks.name)) for blocks in model.stack if _has(transformer, blocks.name)]
+    lists = [(blocks, _blocks_of(transformer, blocks.name)) for blocks in model.stack]
     on_block = TurnedForward if model.rows_second else BlockForward
     stack = [on_block(unwrap_module(block), session, model, blocks) for blocks, found in lists for block in found]
     idle = [module for name in model.idle for module in getattr(transformer, name) or ()]
@@ -126,11 +126,14 @@ def _attach_to_stack(
     attachment.handles.append(module.register_forward_pre_hook(TorchHook(leave)))
 
 
-def _has(transformer: nn.Module, name: str) -> bool:
+def _blocks_of(transformer: nn.Module, name: str) -> Any:
     """Raises ValueError if a record names blocks that the transformer does not have."""
-    if not hasattr(transformer, name):
-        raise ValueError(f"{type(transformer).__name__} has no {name}; the record of its blocks is for another class")
-    return True
+    try:
+        return transformer.get_submodule(name)
+    except AttributeError:
+        raise ValueError(
+            f"{type(transformer).__name__} has no {name}; the record of its blocks is for another class"
+        ) from None
 
 
 def _evaluator(transformer: nn.Module, attachment: Attachment, indicator: Indicator,

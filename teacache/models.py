@@ -49,7 +49,8 @@ class Indicator:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blocks:
-    """One list of blocks: its attribute on the transformer, and the arguments that each block returns, in order."""
+    """One list of blocks: its name as a submodule of the transformer (FLUX.3's has a dot), and the arguments that each
+    block returns, in order."""
 
     name: str
     returns: tuple[str, ...]

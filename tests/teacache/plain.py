@@ -45,7 +45,7 @@ def plainly_cached(transformer: nn.Module, model: Model, computed: Collection[in
     """The transformer's calls go through the branches in turn; each computes these steps and skips the others."""
     states = [{name: PlainBranch(computed, order) for name in model.streams} for _ in range(branches)]
     calls = 0
-    lists = [getattr(transformer, blocks.name) for blocks in model.stack]
+    lists: list[Any] = [transformer.get_submodule(blocks.name) for blocks in model.stack]
     first, last, returns = lists[0][0], lists[-1][-1], model.stack[-1].returns
     names = tuple(first.forward.__code__.co_varnames[1 : first.forward.__code__.co_argcount])
 
