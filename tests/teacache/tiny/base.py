@@ -107,7 +107,7 @@ def quiet(pipe: Any) -> Any:
     return pipe
 
 
-def modular(blocks: Any, **components: Any) -> Any:
+def of_blocks(blocks: Any, **components: Any) -> Any:
     """A modular pipeline of these blocks; components that they make themselves, as guiders, may be left out."""
     pipe = blocks.init_pipeline()
     pipe.update_components(**components)

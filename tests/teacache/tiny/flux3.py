@@ -13,8 +13,8 @@ from diffusers.modular_pipelines.flux3.modular_blocks_flux3_distilled import (
 )
 from torch import Tensor
 
-from tests.teacache.tiny.base import Tiny, generators, modular, negatives, rows
-from tests.teacache.tiny.steps import called_back
+from tests.teacache.tiny.base import Tiny, negatives, of_blocks, rows
+from tests.teacache.tiny.modular import generate as generate_in_blocks
 
 TEXT_TOKENS = 5
 DTYPES = (torch.float32,)
@@ -29,18 +29,12 @@ def make_transformer(**config: Any) -> Flux3Transformer2DModel:
     )  # fmt: skip
 
 
-def generate(pipe: Any, *, seeds: Sequence[int] = (0,), steps: int = 12, guided: bool = False,
-             callback_on_step_end: Any = None, **arguments: Any) -> Tensor:  # fmt: skip
+def generate(pipe: Any, *, seeds: Sequence[int] = (0,), guided: bool = False, **arguments: Any) -> Tensor:
     dtype = pipe.transformer.dtype
-    if hasattr(pipe, "guider"):
-        pipe.guider.guidance_scale = 4.0 if guided else 1.0
-        arguments["negative_prompt_embeds"] = rows(negatives(seeds), 3, 12, dtype=dtype) if guided else None
-    with called_back(pipe, callback_on_step_end):
-        latents: Tensor = pipe(
-            prompt_embeds=rows(seeds, TEXT_TOKENS, 12, dtype=dtype), num_inference_steps=steps,
-            generator=generators(seeds), output="latents", **{"height": 64, "width": 64, **arguments},
-        )  # fmt: skip
-    return latents
+    if guided:
+        arguments["negative_prompt_embeds"] = rows(negatives(seeds), 3, 12, dtype=dtype)
+    embeddings = rows(seeds, TEXT_TOKENS, 12, dtype=dtype)
+    return generate_in_blocks(pipe, seeds=seeds, guided=guided, prompt_embeds=embeddings, **arguments)
 
 
 def generate_from_picture(pipe: Any, *, seeds: Sequence[int] = (0,), **arguments: Any) -> Tensor:
@@ -50,11 +44,11 @@ def generate_from_picture(pipe: Any, *, seeds: Sequence[int] = (0,), **arguments
 
 TINY = {
     "Flux3ModularPipeline": Tiny(
-        make=lambda: modular(Flux3CoreDenoiseStep(), transformer=make_transformer()), generate=generate,
+        make=lambda: of_blocks(Flux3CoreDenoiseStep(), transformer=make_transformer()), generate=generate,
         guidance="calls", dtypes=DTYPES,
     ),
     "Flux3DistilledModularPipeline": Tiny(
-        make=lambda: modular(
+        make=lambda: of_blocks(
             Flux3DistilledImageConditionedCoreDenoiseStep(), transformer=make_transformer(flow_map=True)
         ),
         generate=generate_from_picture, dtypes=DTYPES,
