@@ -13,8 +13,8 @@ from diffusers.modular_pipelines.flux3.modular_blocks_flux3_distilled import (
 )
 from torch import Tensor
 
+from tests.teacache.tiny import modular
 from tests.teacache.tiny.base import Tiny, negatives, of_blocks, rows
-from tests.teacache.tiny.modular import generate as generate_in_blocks
 
 TEXT_TOKENS = 5
 DTYPES = (torch.float32,)
@@ -33,8 +33,9 @@ def generate(pipe: Any, *, seeds: Sequence[int] = (0,), guided: bool = False, **
     dtype = pipe.transformer.dtype
     if guided:
         arguments["negative_prompt_embeds"] = rows(negatives(seeds), 3, 12, dtype=dtype)
-    embeddings = rows(seeds, TEXT_TOKENS, 12, dtype=dtype)
-    return generate_in_blocks(pipe, seeds=seeds, guided=guided, prompt_embeds=embeddings, **arguments)
+    arguments["prompt_embeds"] = rows(seeds, TEXT_TOKENS, 12, dtype=dtype)
+    latents: Tensor = modular.generate(pipe, seeds=seeds, guided=guided, **{**modular.SIZE, **arguments})
+    return latents
 
 
 def generate_from_picture(pipe: Any, *, seeds: Sequence[int] = (0,), **arguments: Any) -> Tensor:

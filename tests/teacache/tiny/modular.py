@@ -18,6 +18,8 @@ from tests.teacache.tiny import flux, qwenimage, wan
 from tests.teacache.tiny.base import Tiny, generators, negatives, of_blocks, rows
 from tests.teacache.tiny.steps import called_back
 
+SIZE = {"height": 64, "width": 64}
+
 
 def make_flux() -> Any:
     return of_blocks(
@@ -50,29 +52,29 @@ def make_two_denoisers() -> Any:
 
 
 def generate(pipe: Any, *, seeds: Sequence[int] = (0,), steps: int = 12, guided: bool = False,
-             callback_on_step_end: Any = None, **arguments: Any) -> Tensor:  # fmt: skip
-    """What FLUX, Wan and others take alike; where a pipeline has guiders, they guide."""
+             callback_on_step_end: Any = None, output: str = "latents", **arguments: Any) -> Any:  # fmt: skip
+    """What modular pipelines take alike; where one has guiders, they guide."""
     for guider in (pipe.components.get(name) for name in ("guider", "guider_2")):
         if guider is not None:
             guider.guidance_scale = 4.0 if guided else 1.0
     with called_back(pipe, callback_on_step_end):
-        latents: Tensor = pipe(
-            num_inference_steps=steps, output="latents",
-            **{"height": 64, "width": 64, "generator": generators(seeds), **arguments},
-        )  # fmt: skip
-    return latents
+        return pipe(num_inference_steps=steps, output=output, **{"generator": generators(seeds), **arguments})
 
 
 def generate_flux(pipe: Any, *, seeds: Sequence[int] = (0,), **arguments: Any) -> Tensor:
     tokens, pooled = flux.embeddings(seeds, pipe.transformer.dtype)
-    return generate(pipe, seeds=seeds, prompt_embeds=tokens, pooled_prompt_embeds=pooled, **arguments)
+    prompts = {"prompt_embeds": tokens, "pooled_prompt_embeds": pooled}
+    latents: Tensor = generate(pipe, seeds=seeds, **prompts, **{**SIZE, **arguments})
+    return latents
 
 
 def generate_qwenimage(pipe: Any, *, seeds: Sequence[int] = (0,), guided: bool = False, **arguments: Any) -> Tensor:
     dtype = pipe.transformer.dtype
+    prompts = qwenimage.captions(seeds, dtype)
     if guided:
-        arguments |= qwenimage.captions(negatives(seeds), dtype, "negative_")
-    return generate(pipe, seeds=seeds, guided=guided, **qwenimage.captions(seeds, dtype), **arguments)
+        prompts |= qwenimage.captions(negatives(seeds), dtype, "negative_")
+    latents: Tensor = generate(pipe, seeds=seeds, guided=guided, **prompts, **{**SIZE, **arguments})
+    return latents
 
 
 def generate_wan(pipe: Any, *, seeds: Sequence[int] = (0,), **arguments: Any) -> Tensor:
@@ -82,7 +84,9 @@ def generate_wan(pipe: Any, *, seeds: Sequence[int] = (0,), **arguments: Any) ->
         "prompt_embeds": rows(seeds, wan.TEXT_TOKENS, 12, dtype=dtype),
         "negative_prompt_embeds": rows(negatives(seeds), wan.TEXT_TOKENS, 12, dtype=dtype),
     }
-    return generate(pipe, seeds=seeds, num_frames=5, **prompts, **{"height": 32, "width": 32, **arguments})
+    size = {"height": 32, "width": 32, "num_frames": 5}
+    latents: Tensor = generate(pipe, seeds=seeds, **prompts, **{**size, **arguments})
+    return latents
 
 
 _guided = partial(Tiny, guidance="calls")
