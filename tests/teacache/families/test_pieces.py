@@ -1,5 +1,5 @@
-"""Videos and songs that a pipeline makes piece by piece, one after the other in time or side by side: each piece is a run of its
-own, and nothing of one reaches the next."""
+"""Videos and songs that a pipeline makes piece by piece, one after the other in time or side by side: each piece is a
+run of its own, and nothing of one reaches the next."""
 
 from __future__ import annotations
 

@@ -63,14 +63,14 @@ def generate(pipe: Any, *, seeds: Sequence[int] = (0,), steps: int = 12, guided:
 
 def generate_flux(pipe: Any, *, seeds: Sequence[int] = (0,), **arguments: Any) -> Tensor:
     tokens, pooled = flux.embeddings(seeds, pipe.transformer.dtype)
-    prompts = {"prompt_embeds": tokens, "pooled_prompt_embeds": pooled}
+    prompts: dict[str, Any] = {"prompt_embeds": tokens, "pooled_prompt_embeds": pooled}
     latents: Tensor = generate(pipe, seeds=seeds, **prompts, **{**SIZE, **arguments})
     return latents
 
 
 def generate_qwenimage(pipe: Any, *, seeds: Sequence[int] = (0,), guided: bool = False, **arguments: Any) -> Tensor:
     dtype = pipe.transformer.dtype
-    prompts = qwenimage.captions(seeds, dtype)
+    prompts: dict[str, Any] = qwenimage.captions(seeds, dtype)
     if guided:
         prompts |= qwenimage.captions(negatives(seeds), dtype, "negative_")
     latents: Tensor = generate(pipe, seeds=seeds, guided=guided, **prompts, **{**SIZE, **arguments})
@@ -80,7 +80,7 @@ def generate_qwenimage(pipe: Any, *, seeds: Sequence[int] = (0,), guided: bool =
 def generate_wan(pipe: Any, *, seeds: Sequence[int] = (0,), **arguments: Any) -> Tensor:
     """Its blocks want to be given a negative prompt in any case."""
     dtype = pipe.transformer.dtype
-    prompts = {
+    prompts: dict[str, Any] = {
         "prompt_embeds": rows(seeds, wan.TEXT_TOKENS, 12, dtype=dtype),
         "negative_prompt_embeds": rows(negatives(seeds), wan.TEXT_TOKENS, 12, dtype=dtype),
     }
