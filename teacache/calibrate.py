@@ -120,7 +120,7 @@ def record(pipe: DiffusionPipeline, prompt: str, *, number: int = 0, num_inferen
         pipe(prompt=prompt, num_inference_steps=num_inference_steps, generator=generator, output_type="latent", **call)
     recordings = [recorder.recording(prompt=number, denoiser=name, branch=str(branch))
                   for (name, branch), recorder in recorders.items() if recorder.changes]  # fmt: skip
-    if any(model_for(denoiser).further_streams for denoiser in named_denoisers(pipe).values()):
+    if any(model_for(denoiser).otherwise_scheduled for denoiser in named_denoisers(pipe).values()):
         return recordings  # there is more in the outputs than this scheduler gets
     return list(map(outputs.of, recordings))
 
