@@ -25,8 +25,8 @@ from teacache.session import Session
 from teacache.statistics import Stats
 from teacache.trajectories import PipelineProgress, Progress, TimestepProgress
 
-DENOISERS = ("transformer", "transformer_2")
-"""The attributes of a pipeline that hold its denoisers (Wan 2.2 has two)."""
+DENOISERS = ("transformer", "transformer_2", "transformer_ref")
+"""The attributes of a pipeline that hold its denoisers (Wan 2.2 has two; MiniMax-H3 one more, for given references)."""
 
 BESIDE = {"transformer": "unconditional_transformer"}
 """Beside a denoiser, the one that its pipeline calls for another guidance branch at the same steps (Ideogram 4): they

@@ -52,7 +52,7 @@ def make_two_denoisers() -> Any:
 
 
 def generate(pipe: Any, *, seeds: Sequence[int] = (0,), steps: int = 12, guided: bool = False,
-             callback_on_step_end: Any = None, output: str = "latents", **arguments: Any) -> Any:  # fmt: skip
+             callback_on_step_end: Any = None, output: Any = "latents", **arguments: Any) -> Any:  # fmt: skip
     """What modular pipelines take alike; where one has guiders, they guide."""
     for guider in (pipe.components.get(name) for name in ("guider", "guider_2")):
         if guider is not None:
