@@ -18,10 +18,11 @@ TWO_PIECES: dict[str, dict[str, Any]] = {
     "Kandinsky6SRPipeline": {"width": kandinsky_6.TILE + 32},
     "HeliosPipeline": {"num_frames": 2 * helios.CHUNK},
     "WanAnimatePipeline": {"frames": 2 * wan_animate.SEGMENT - 1},  # they share a frame
+    "WanAnimate2ModularPipeline": {"segments": 2},
     "MiniMaxMusic3ModularPipeline": {"frames": 300},  # two windows of 200, half of one in the other
 }
 
-WITHOUT_CONTEXT = {"MiniMaxMusic3ModularPipeline"}
+WITHOUT_CONTEXT = {"MiniMaxMusic3ModularPipeline", "WanAnimate2ModularPipeline"}
 """Give no names to their guidance branches."""
 
 
