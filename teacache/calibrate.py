@@ -17,7 +17,7 @@ from typing import Any
 
 import diffusers
 import torch
-from diffusers import DiffusionPipeline
+from diffusers import DiffusionPipeline, ModularPipeline
 
 from teacache.branches import Method
 from teacache.cache import named_denoisers, with_method
@@ -67,7 +67,13 @@ def calibrate(
     Raises:
         UnsupportedModelError: teacache does not know the model.
         ValueError: too few prompts or steps for the degree, or several pictures per prompt.
+        TypeError: the pipeline is a modular one: what those take and give has other names in each.
     """
+    if isinstance(pipe, ModularPipeline):
+        raise TypeError(
+            f"calibrate takes a DiffusionPipeline, got {type(pipe).__name__}; a modular pipeline uses the calibration "
+            "of a DiffusionPipeline with the same transformer and scheduler"
+        )
     if not prompts:
         raise ValueError("calibrate needs at least one prompt")
     for name in ("num_images_per_prompt", "num_videos_per_prompt"):

@@ -8,16 +8,18 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler, ModularPipeline
+from diffusers import FlowMatchEulerDiscreteScheduler
 from diffusers.modular_pipelines.flux.modular_blocks_flux import FluxCoreDenoiseStep
 from diffusers.modular_pipelines.minimax_h3.denoise import MiniMaxH3Ref2VADenoiseStep
 from diffusers.modular_pipelines.minimax_h3.modular_blocks_minimax_h3 import MiniMaxH3CoreDenoiseStep
 
 import teacache
-from teacache.checkpoint import checkpoint_of
+from tests.teacache.test_calibration import CALL, PROMPTS, PromptedFlux
+from tests.teacache.test_calibration import prompted as prompted
 from tests.teacache.test_hooks import Abort, hooks_on
 from tests.teacache.test_models import EXTREME, STEPS, decisions, skipping, steps_computed
 from tests.teacache.tiny import TINY, minimax_h3, modular
+from tests.teacache.tiny.base import quiet
 
 tiny = TINY["FluxModularPipeline"]
 
@@ -27,14 +29,20 @@ def test_one_whose_transformer_is_not_loaded_has_nothing_to_cache() -> None:
         teacache.enable(FluxCoreDenoiseStep().init_pipeline(), EXTREME)
 
 
-def test_its_folder_may_hold_a_calibration(tmp_path: Path) -> None:
-    made = tiny.make()
-    made.save_pretrained(str(tmp_path), overwrite_modular_index=True)
-    pipe = ModularPipeline.from_pretrained(str(tmp_path))
-    pipe.load_components()
-    checkpoint = checkpoint_of(pipe, pipe.transformer, None)
-    assert tmp_path in checkpoint.folders
-    assert checkpoint.pipeline == "FluxModularPipeline"
+def test_it_uses_the_calibration_of_another_pipeline_in_its_folder(prompted: PromptedFlux, tmp_path: Path) -> None:
+    tiny.make().save_pretrained(str(tmp_path), overwrite_modular_index=True)
+    pipe = FluxCoreDenoiseStep().init_pipeline(str(tmp_path))
+    pipe.update_components(transformer=prompted.transformer, scheduler=prompted.scheduler)
+    call = {**CALL, "num_inference_steps": STEPS}
+    with pytest.raises(TypeError, match="calibrate takes a DiffusionPipeline, got FluxModularPipeline"):
+        teacache.calibrate(pipe, PROMPTS, **call)
+    calibration = teacache.calibrate(prompted, PROMPTS, degree=1, measured=(3,), **call)
+    calibration.save(tmp_path)
+    uncached = tiny.generate(quiet(pipe), steps=STEPS)
+    with teacache.enabled(pipe, teacache.ScheduleConfig(computed=3)) as cache:
+        assert not torch.equal(tiny.generate(pipe, steps=STEPS), uncached)
+    (measured,) = calibration.measured["transformer"]
+    assert steps_computed(cache.stats) == {measured.steps}
 
 
 @pytest.mark.parametrize("step", [0, 3])
