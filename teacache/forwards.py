@@ -147,7 +147,7 @@ class BlockForward(Replacement):
 
 
 class TurnedForward(BlockForward):
-    """On blocks that have rows in the second dimension of some arguments: what is asked for rows sees them turned."""
+    """On blocks with arguments whose rows are not in the first dimension: what is asked for rows sees them turned."""
 
     def _take(self, call: Call, name: str, value: Any) -> Any:
         return self._model.turned(name, super()._take(call, name, self._model.turned(name, value)))

@@ -49,7 +49,8 @@ class Indicator:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blocks:
-    """One list of blocks: its attribute on the transformer, and the arguments that each block returns, in order."""
+    """One list of blocks: its name as a submodule of the transformer (FLUX.3's has a dot), and the arguments that each
+    block returns, in order."""
 
     name: str
     returns: tuple[str, ...]
@@ -73,6 +74,8 @@ class Model:
     further_streams: tuple[str, ...] = ()
     """Further arguments of the blocks whose tokens the model goes on with behind the stack, as the sound of a video:
     each leaves it with a residual of its own. A call may have None in the place of one."""
+    mixed_in: tuple[str, ...] = ()
+    """What the hidden states hold beside the video and what goes by a scheduler of its own, as sound does."""
     tokens: Literal["all", "first", "last"] = "all"
     """Which of the last block's tokens are those that the first one took in, where text has joined them on the way."""
     count: Callable[[Arguments], int] | None = None
@@ -89,6 +92,8 @@ class Model:
     """Arguments of the blocks in which rows that belong to none may follow those of the batch."""
     rows_second: tuple[str, ...] = ()
     """Arguments of the blocks whose rows are in the second dimension, tokens in the first."""
+    without_rows: tuple[str, ...] = ()
+    """Arguments of the blocks that hold the tokens of the one sample that a call is for: (tokens, channels)."""
     published_exit: str = ""
     """The submodule before which the published residual ends, where that is not the last block."""
     idle: tuple[str, ...] = ()
@@ -123,8 +128,20 @@ class Model:
         """The arguments of the blocks that leave the stack with a residual, the hidden states first."""
         return (self.hidden_states, *self.further_streams)
 
+    @property
+    def otherwise_scheduled(self) -> tuple[str, ...]:
+        """What leaves the stack beside the video and does not go by the pipeline's scheduler."""
+        return (*self.further_streams, *self.mixed_in)
+
+    @property
+    def turns(self) -> bool:
+        """Whether some of the blocks' arguments have no rows in the first dimension."""
+        return bool(self.rows_second or self.without_rows)
+
     def turned(self, name: str, value: Any) -> Any:
         """A view of a block's argument with its rows in the first dimension; of such a view, the argument."""
+        if name in self.without_rows:
+            return value.unsqueeze(0) if value.ndim == 2 else value.squeeze(0)
         if name not in self.rows_second or value is None:
             return value
         return value.transpose(0, 1) if isinstance(value, Tensor) else [one.transpose(0, 1) for one in value]
