@@ -173,6 +173,7 @@ ATTENTION_INPUT = {
     "Lumina2Pipeline": "layers.0.attn",
     "LuminaPipeline": "layers.0.attn1",
     "MochiPipeline": "transformer_blocks.0.attn1",
+    "SanaWMPipeline": "blocks.0.attn",
     "StableDiffusion3Pipeline": "transformer_blocks.0.attn",
     "ZImagePipeline": "layers.0.attention",
 }
