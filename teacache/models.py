@@ -156,9 +156,11 @@ class Model:
 
 
 def _each(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    """Does something to a tensor, or to every one of a list."""
+    """Does something to a tensor, or to every one of a list or of a dict."""
     if isinstance(value, Tensor):
         return function(value)
+    if isinstance(value, dict):
+        return {key: function(one) for key, one in value.items()}
     return value if value is None else [function(one) for one in value]
 
 
