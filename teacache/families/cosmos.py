@@ -22,7 +22,7 @@ def _norm1(block: Any, arguments: Arguments) -> Tensor:
 def _normed(block: Any, arguments: Arguments) -> Tensor:
     """The generated tokens after the first block's norm; the time was added to them before it."""
     normed: Tensor = block.input_layernorm_moe_gen(arguments["gen_seq"])
-    return normed.unsqueeze(0)
+    return normed
 
 
 MODELS = (
