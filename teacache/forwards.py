@@ -147,22 +147,23 @@ class BlockForward(Replacement):
 
 
 class TurnedForward(BlockForward):
-    """On blocks that have rows in the second dimension of some arguments: what is asked for rows sees them turned."""
+    """On blocks that do not have the rows of the batch first in all arguments: what is asked for rows sees them so."""
 
     def _take(self, call: Call, name: str, value: Any) -> Any:
-        return self._model.turned(name, super()._take(call, name, self._model.turned(name, value)))
+        turned = self._model.rows_first(name, value, call.rows.size)
+        return self._model.rows_back(name, super()._take(call, name, turned))
 
     def _join(self, call: Call, name: str, old: Tensor, new: Tensor) -> Tensor:
-        turned = self._model.turned
-        joined: Tensor = turned(name, super()._join(call, name, turned(name, old), turned(name, new)))
+        old = self._model.rows_first(name, old, call.rows.size)
+        new = self._model.rows_first(name, new, len(call.rows.rows))
+        joined: Tensor = self._model.rows_back(name, super()._join(call, name, old, new))
         return joined
 
     @uncompiled
     def _leave(self, call: Call, outputs: Sequence[Any]) -> Sequence[Any]:
-        return self._turned(super()._leave(call, self._turned(outputs)))
-
-    def _turned(self, outputs: Sequence[Any]) -> list[Any]:
-        return list(map(self._model.turned, self._returns, outputs))
+        turned = [self._model.rows_first(name, output, call.rows.size)
+                  for name, output in zip(self._returns, outputs, strict=True)]  # fmt: skip
+        return list(map(self._model.rows_back, self._returns, super()._leave(call, turned)))
 
 
 class IdleForward(Replacement):

@@ -39,21 +39,20 @@ def attach(transformer: nn.Module, model: Model | None, session: Session, *, ind
     Args:
         model: None means on the denoiser alone, without its blocks.
         indicator: the name of one of the model's indicators; "" its default.
-        exit_at: the submodule before which the residual ends; "" means at the last block.
+        exit_at: the submodule before which the residual ends; "" means where the model's record says.
 
     Raises:
         ValueError: the scheduler is to get sums of outputs, and the model has a stream that goes by it.
     """
     transformer = unwrap_module(transformer)
-    if session.passes_on and model is not None and model.further_streams:
+    if session.passes_on and model is not None and model.otherwise_scheduled:
         raise ValueError(
             f"a measured schedule supplies one scheduler, and {type(transformer).__name__} has streams "
-            f"({', '.join(model.further_streams)}) that go by another one; order=1 takes the schedule for lines"
+            f"({', '.join(model.otherwise_scheduled)}) that go by another one; order=1 takes the schedule for lines"
         )
     attachment = Attachment(session)
     names, context = parameter_names(transformer), attachment.listener.context
     timestep, noisy = ("timestep", "hidden_states") if model is None else (model.timestep, model.latents)
-    repeats = model is not None and model.guidance == "batch"
     scheduler: FollowedScheduler | None = None
 
     def begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -74,12 +73,11 @@ def attach(transformer: nn.Module, model: Model | None, session: Session, *, ind
         call = session.begin(lambda: arguments[timestep], context.name, batch, kinds)
         if session.starts:
             check_no_other_cache(transformer)
-        if repeats:
-            call.latents = arguments.get(noisy)
+        call.latents = arguments.get(noisy)
         return call.answer
 
     if model is not None:
-        _attach_to_stack(transformer, model, attachment, indicator or model.indicator, exit_at)
+        _attach_to_stack(transformer, model, attachment, indicator or model.indicator, exit_at or model.exit)
     if session.passes_on:
         scheduler = FollowedScheduler(session.scheduler, session.to_scheduler)
         attachment.replaced.append(scheduler)
@@ -91,24 +89,26 @@ def _attach_to_stack(
     transformer: nn.Module, model: Model, attachment: Attachment, indicator: str, exit_at: str
 ) -> None:
     session = attachment.session
-    lists = [(blocks, getattr(transformer, blocks.name)) for blocks in model.stack if _has(transformer, blocks.name)]
-    on_block = TurnedForward if model.rows_second else BlockForward
+    lists = [(blocks, _blocks_of(transformer, blocks.name)) for blocks in model.stack]
+    on_block = TurnedForward if model.turns else BlockForward
     stack = [on_block(unwrap_module(block), session, model, blocks) for blocks, found in lists for block in found]
     idle = [module for name in model.idle for module in getattr(transformer, name) or ()]
     attachment.replaced += [*stack, *(IdleForward(unwrap_module(module), session, model) for module in idle)]
     first, names = stack[0], model.streams
-    evaluate = _evaluator(transformer, attachment, model.indicators.get(indicator, Indicator()), first)
+    evaluate = _evaluator(transformer, attachment, model, model.indicators.get(indicator, Indicator()), first)
 
     def enter(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        arguments = Arguments(first.names, args, kwargs)
-        streams = tuple(model.turned(name, tokens) for name in names if (tokens := arguments[name]) is not None)
+        arguments, rows = Arguments(first.names, args, kwargs), 0 if call.latents is None else len(call.latents)
+        streams = tuple(model.rows_first(name, tokens, rows) for name in names
+                        if (tokens := arguments[name]) is not None)  # fmt: skip
         if model.count is not None:
             streams = (streams[0][:, -model.count(arguments) :], *streams[1:])
         mask = arguments.get(model.mask) if model.mask else None
         if mask is not None and mask.ndim > 2:  # over keys, of which text may be the last ones
             mask = mask.flatten(1)[:, : streams[0].shape[1]]
         stack = StackInput(streams, mask)
-        call.enter_stack(stack, lambda: evaluate(first.module, arguments), _stacked(call.latents))
+        latents = _stacked(call.latents) if model.guidance == "batch" else None
+        call.enter_stack(stack, lambda: evaluate(arguments, rows), latents)
         if not call.whole and first.shared is not None:
             first.shared.forget()
 
@@ -119,33 +119,38 @@ def _attach_to_stack(
     module = transformer.get_submodule(exit_at)
 
     def leave(exit_module: nn.Module, args: tuple[Any, ...]) -> Any:
-        if exit_module is not module or session.call is None or not session.call.entered:
+        call, name = session.call, model.hidden_states
+        if exit_module is not module or call is None or not call.entered:
             return None
-        return (*session.call.leave_stack(args[0]), *args[1:])
+        (tokens,) = call.leave_stack(model.rows_first(name, args[0], call.rows.size))
+        return (model.rows_back(name, tokens), *args[1:])
 
     attachment.handles.append(module.register_forward_pre_hook(TorchHook(leave)))
 
 
-def _has(transformer: nn.Module, name: str) -> bool:
+def _blocks_of(transformer: nn.Module, name: str) -> Any:
     """Raises ValueError if a record names blocks that the transformer does not have."""
-    if not hasattr(transformer, name):
-        raise ValueError(f"{type(transformer).__name__} has no {name}; the record of its blocks is for another class")
-    return True
+    try:
+        return transformer.get_submodule(name)
+    except AttributeError:
+        raise ValueError(
+            f"{type(transformer).__name__} has no {name}; the record of its blocks is for another class"
+        ) from None
 
 
-def _evaluator(transformer: nn.Module, attachment: Attachment, indicator: Indicator,
-               first: BlockForward) -> Callable[[nn.Module, Arguments], Tensor]:  # fmt: skip
-    """Evaluates an indicator when the first block is about to run."""
+def _evaluator(transformer: nn.Module, attachment: Attachment, model: Model, indicator: Indicator,
+               first: BlockForward) -> Callable[[Arguments, int], Tensor]:  # fmt: skip
+    """Evaluates an indicator when the first block is about to run, from its arguments and the number of rows."""
     if not indicator.module:
         of_block = indicator.of_block
         first.shared = shared = _shared(first, indicator)
 
-        def evaluate(block: nn.Module, arguments: Arguments) -> Tensor:
+        def evaluate(arguments: Arguments, rows: int) -> Tensor:
             assert of_block is not None
             with torch.no_grad():
-                if shared is None:
-                    return of_block(block, arguments)
-                return shared.ask(of_block, block, arguments)  # type: ignore[no-any-return]
+                asked = (first.module, arguments)
+                found = of_block(*asked) if shared is None else shared.ask(of_block, *asked)
+            return model.rows_first(model.hidden_states, found, rows)  # type: ignore[no-any-return]
 
         return evaluate
     module, seen = transformer.get_submodule(indicator.module), {}
@@ -155,7 +160,7 @@ def _evaluator(transformer: nn.Module, attachment: Attachment, indicator: Indica
             seen["output"] = output.detach()
 
     attachment.handles.append(module.register_forward_hook(TorchHook(watch)))
-    return lambda block, arguments: seen["output"]
+    return lambda arguments, rows: seen["output"]
 
 
 def _shared(first: BlockForward, indicator: Indicator) -> Shared | None:

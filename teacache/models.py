@@ -40,7 +40,7 @@ class Indicator:
     """TeaCache's signal: the output of a submodule that runs before the blocks, or something of the first block's."""
 
     of_block: Callable[[Any, Arguments], Tensor] | None = None
-    """From the first block and its arguments; (rows, ...)."""
+    """From the first block and its arguments; (rows, ...), or with rows where the hidden states have them."""
     module: str = ""
     """The submodule whose output it is, where the first block does not see it."""
     shares: str = ""
@@ -49,7 +49,8 @@ class Indicator:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blocks:
-    """One list of blocks: its attribute on the transformer, and the arguments that each block returns, in order."""
+    """One list of blocks: its name as a submodule of the transformer (FLUX.3's has a dot), and the arguments that each
+    block returns, in order."""
 
     name: str
     returns: tuple[str, ...]
@@ -73,6 +74,8 @@ class Model:
     further_streams: tuple[str, ...] = ()
     """Further arguments of the blocks whose tokens the model goes on with behind the stack, as the sound of a video:
     each leaves it with a residual of its own. A call may have None in the place of one."""
+    mixed_in: tuple[str, ...] = ()
+    """What the hidden states hold beside the video and what goes by a scheduler of its own, as sound does."""
     tokens: Literal["all", "first", "last"] = "all"
     """Which of the last block's tokens are those that the first one took in, where text has joined them on the way."""
     count: Callable[[Arguments], int] | None = None
@@ -88,9 +91,17 @@ class Model:
     followed: tuple[str, ...] = ()
     """Arguments of the blocks in which rows that belong to none may follow those of the batch."""
     rows_second: tuple[str, ...] = ()
-    """Arguments of the blocks whose rows are in the second dimension, tokens in the first."""
+    """Arguments of the blocks whose rows are in the second dimension."""
+    rows_together: tuple[str, ...] = ()
+    """Arguments of the blocks that hold several rows in the place of each of the batch, one after the other, as the
+    frames of a video; how many, may change from block to block."""
+    without_rows: tuple[str, ...] = ()
+    """Arguments of the blocks that hold the tokens of the one sample that a call is for: (tokens, channels)."""
+    exit: str = ""
+    """The submodule before which the residual ends, where the last block has its tokens in another order than the
+    first."""
     published_exit: str = ""
-    """The submodule before which the published residual ends, where that is not the last block."""
+    """The submodule before which the published residual ends, where that is somewhere else."""
     idle: tuple[str, ...] = ()
     """Submodules that the model calls between its blocks and whose output is in the residual already."""
     timestep: str = "timestep"
@@ -115,24 +126,54 @@ class Model:
                 if stream not in blocks.returns:
                     names = ", ".join(blocks.returns)
                     raise ValueError(f"{self.transformer}: {blocks.name} must return {stream}, got {names}")
-        if self.further_streams and self.published_exit:
-            raise ValueError(f"{self.transformer}: only one stream comes by {self.published_exit}, got {self.streams}")
+        if self.further_streams and (self.exit or self.published_exit):
+            module = self.exit or self.published_exit
+            raise ValueError(f"{self.transformer}: only one stream comes by {module}, got {self.streams}")
 
     @property
     def streams(self) -> tuple[str, ...]:
         """The arguments of the blocks that leave the stack with a residual, the hidden states first."""
         return (self.hidden_states, *self.further_streams)
 
-    def turned(self, name: str, value: Any) -> Any:
-        """A view of a block's argument with its rows in the first dimension; of such a view, the argument."""
-        if name not in self.rows_second or value is None:
-            return value
-        return value.transpose(0, 1) if isinstance(value, Tensor) else [one.transpose(0, 1) for one in value]
+    @property
+    def otherwise_scheduled(self) -> tuple[str, ...]:
+        """What leaves the stack beside the video and does not go by the pipeline's scheduler."""
+        return (*self.further_streams, *self.mixed_in)
+
+    @property
+    def turns(self) -> bool:
+        """Whether its blocks have arguments whose first dimension is not the rows of the batch."""
+        return bool(self.rows_second or self.rows_together or self.without_rows)
+
+    def rows_first(self, name: str, value: Any, rows: int) -> Any:
+        """A view of a block's argument whose first dimension is the rows of the batch, of which there are so many."""
+        if name in self.rows_second:
+            return _each(value, lambda tensor: tensor.transpose(0, 1))
+        if name in self.rows_together:
+            return _each(value, lambda tensor: tensor.unflatten(0, (rows, -1)))  # type: ignore[no-untyped-call]
+        return _each(value, lambda tensor: tensor.unsqueeze(0)) if name in self.without_rows else value
+
+    def rows_back(self, name: str, value: Any) -> Any:
+        """Of such a view, or something like it, the argument."""
+        if name in self.rows_second:
+            return _each(value, lambda tensor: tensor.transpose(0, 1))
+        if name in self.rows_together:
+            return _each(value, lambda tensor: tensor.flatten(0, 1))
+        return _each(value, lambda tensor: tensor.squeeze(0)) if name in self.without_rows else value
 
     @property
     def indicator(self) -> str:
         """The name of the default indicator."""
         return next(iter(self.indicators), "")
+
+
+def _each(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
+    """Does something to a tensor, or to every one of a list or of a dict."""
+    if isinstance(value, Tensor):
+        return function(value)
+    if isinstance(value, dict):
+        return {key: function(one) for key, one in value.items()}
+    return value if value is None else [function(one) for one in value]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,8 @@
-"""AnyFlow. No polynomial is published."""
+"""AnyFlow, and AnyFlow FAR, which makes videos chunk by chunk, each in a run of its own. No polynomial is published."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -16,14 +17,27 @@ def _modulated(block: Any, arguments: Arguments) -> Tensor:
     return modulated
 
 
+def _keeps_chunk(arguments: Arguments) -> bool:
+    """A chunk that is done goes through the blocks once, which keep its keys and values for those that follow."""
+    flags = arguments.get("kv_cache_flag")
+    return flags is not None and flags["is_cache_step"]
+
+
+_anyflow = partial(
+    Model,
+    stack=(Blocks(name="blocks", returns=("hidden_states",)),),
+    indicators={"modulated_input": Indicator(of_block=_modulated)},
+    shared=("rotary_emb", "attention_mask"),
+    guidance="batch",
+)
+
 MODELS = (
-    Model(
-        transformer="AnyFlowTransformer3DModel",
-        stack=(Blocks(name="blocks", returns=("hidden_states",)),),
-        indicators={"modulated_input": Indicator(of_block=_modulated)},
-        shared=("rotary_emb",),
-        guidance="batch",
-        pipelines=("AnyFlowPipeline",),
+    _anyflow(transformer="AnyFlowTransformer3DModel", pipelines=("AnyFlowPipeline",)),
+    _anyflow(
+        transformer="AnyFlowFARTransformer3DModel",
+        rows_second=("kv_cache",),  # keys first, then values
+        apart=_keeps_chunk,
+        pipelines=("AnyFlowFARPipeline",),
     ),
 )
 

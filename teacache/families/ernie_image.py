@@ -10,15 +10,15 @@ from teacache.models import Arguments, Blocks, Indicator, Model, Published
 
 
 def _modulated(block: Any, arguments: Arguments) -> Tensor:
-    """Image and text tokens after the first block's norm, scale and shift, as the block has them; rows first.
+    """Image and text tokens after the first block's norm, scale and shift, as the block has them.
 
     Without the tokens that pad the text of other rows, which the shift moves as well.
     """
     shift, scale = arguments["temb"][:2]
     normed = block.adaLN_sa_ln(arguments["x"])
     modulated: Tensor = (normed.float() * (1 + scale.float()) + shift.float()).to(normed.dtype)
-    counts: Tensor = arguments["attention_mask"].flatten(1).unsqueeze(-1)
-    return modulated.transpose(0, 1) * counts
+    counts: Tensor = arguments["attention_mask"].flatten(1).transpose(0, 1).unsqueeze(-1)
+    return modulated * counts
 
 
 MODELS = (

@@ -58,6 +58,11 @@ CHECKPOINTS: list[tuple[str, dict[str, Any], str]] = [
         {"num_layers": 20, "num_single_layers": 40, "in_channels": 16, "image_condition_type": None},
         "HunyuanVideo",
     ),
+    (
+        "LatteTransformer3DModel",
+        {"num_layers": 28, "num_attention_heads": 16, "attention_head_dim": 72},
+        "Latte-1",
+    ),
     ("CosmosTransformer3DModel", {"extra_pos_embed_type": "learnable", "adaln_lora_dim": 256}, "Cosmos-1.0-Diffusion"),
     ("ChromaTransformer2DModel", {"num_layers": 19, "num_single_layers": 38}, "Chroma"),
     (
@@ -162,11 +167,13 @@ def test_the_published_residual_ends_after_the_last_norm_of_two_models() -> None
 
 ATTENTION_INPUT = {
     "FluxPipeline": "transformer_blocks.0.attn",
+    "LattePipeline": "transformer_blocks.0.attn1",
     "LTX2Pipeline": "transformer_blocks.0.attn1",
     "LTXPipeline": "transformer_blocks.0.attn1",
     "Lumina2Pipeline": "layers.0.attn",
     "LuminaPipeline": "layers.0.attn1",
     "MochiPipeline": "transformer_blocks.0.attn1",
+    "SanaWMPipeline": "blocks.0.attn",
     "StableDiffusion3Pipeline": "transformer_blocks.0.attn",
     "ZImagePipeline": "layers.0.attention",
 }

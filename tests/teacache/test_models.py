@@ -98,7 +98,7 @@ def test_a_skipped_step_is_stack_input_plus_residual(
     with ExitStack() as stack:
         for denoiser in denoisers_of(pipe):
             model = model_for(denoiser)
-            exit_at = model.published_exit if isinstance(config, teacache.TeaCacheConfig) else ""
+            exit_at = (isinstance(config, teacache.TeaCacheConfig) and model.published_exit) or model.exit
             branches = 2 if tiny.guidance == "calls" and not tiny.always_guided else 1
             stack.enter_context(
                 plainly_cached(denoiser, model, computed, branches=branches, order=config.order, exit_at=exit_at)
