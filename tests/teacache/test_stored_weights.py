@@ -74,9 +74,12 @@ def test_layerwise_casting(name: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight:UserWarning")  # Kandinsky 5's norms
-@pytest.mark.parametrize("name", [name for name, tiny in TINY.items() if torch.bfloat16 not in tiny.dtypes])
+@pytest.mark.parametrize("name", [name for name, tiny in TINY.items() if tiny.dtypes == (torch.float32,)])
 def test_bfloat16_where_some_weights_stay_in_float32(name: str, tmp_path: Path) -> None:
-    """These cannot be moved to bfloat16 as a whole; loaded in it, diffusers keeps some of their weights in float32."""
+    """These cannot be moved to bfloat16 as a whole; loaded in it, diffusers keeps some of their weights in float32.
+
+    (SANA-WM has no run in bfloat16 at all here: its grid refuses it on a CPU.)
+    """
     pipe = TINY[name].make()
     pipe.transformer.save_pretrained(tmp_path)
     pipe.transformer = type(pipe.transformer).from_pretrained(tmp_path, torch_dtype=torch.bfloat16)
