@@ -8,13 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from diffusers import DiffusionPipeline
 from diffusers.utils.torch_utils import unwrap_module
 from torch import nn
 
 from teacache.attachment import check_no_other_cache
 from teacache.branches import Method
-from teacache.checkpoint import checkpoint_of
+from teacache.checkpoint import Target, checkpoint_of
 from teacache.configs import CacheConfig, RunConfig, ScheduleConfig, TeaCacheConfig, Uncached
 from teacache.errors import AlreadyEnabledError, UnsupportedModelError
 from teacache.hooks import attach, detach, session_of
@@ -26,8 +25,8 @@ from teacache.session import Session
 from teacache.statistics import Stats
 from teacache.trajectories import PipelineProgress, Progress, TimestepProgress
 
-DENOISERS = ("transformer", "transformer_2")
-"""The attributes of a pipeline that hold its denoisers (Wan 2.2 has two)."""
+DENOISERS = ("transformer", "transformer_2", "transformer_ref")
+"""The attributes of a pipeline that hold its denoisers (Wan 2.2 has two; MiniMax-H3 one more, for given references)."""
 
 BESIDE = {"transformer": "unconditional_transformer"}
 """Beside a denoiser, the one that its pipeline calls for another guidance branch at the same steps (Ideogram 4): they
@@ -73,7 +72,7 @@ class Cache:
             yield
 
 
-def enable(target: DiffusionPipeline | nn.Module, config: CacheConfig | None = None, *,
+def enable(target: Target, config: CacheConfig | None = None, *,
            model: Model | None = None) -> Cache:  # fmt: skip
     """Turn a cache on, for every denoiser of a pipeline or for one transformer.
 
@@ -109,14 +108,14 @@ def check_uncached(denoiser: nn.Module) -> None:
     check_no_other_cache(denoiser)
 
 
-def disable(target: DiffusionPipeline | nn.Module) -> None:
+def disable(target: Target) -> None:
     """Take the cache off; every hook is gone afterwards. Does nothing where none is on."""
     for denoiser in denoisers_of(target):
         detach(denoiser)
 
 
 @contextmanager
-def enabled(target: DiffusionPipeline | nn.Module, config: CacheConfig | None = None, *,
+def enabled(target: Target, config: CacheConfig | None = None, *,
             model: Model | None = None) -> Iterator[Cache]:  # fmt: skip
     """`enable` for the length of a `with` block, and `disable` after it, whatever happens inside."""
     cache = enable(target, config, model=model)
@@ -132,7 +131,7 @@ def apply_teacache(module: nn.Module, config: CacheConfig | None = None, *, mode
 
 
 @contextmanager
-def with_method(pipe: DiffusionPipeline, method_for: Callable[[str, Progress], Method]) -> Iterator[None]:
+def with_method(pipe: Target, method_for: Callable[[str, Progress], Method]) -> Iterator[None]:
     """Inside, a method of one's own is on: made for each denoiser from the pipeline's attribute and how runs go."""
     with ExitStack() as stack:
         for name, denoiser in named_denoisers(pipe).items():
@@ -145,7 +144,7 @@ def with_method(pipe: DiffusionPipeline, method_for: Callable[[str, Progress], M
         yield
 
 
-def named_denoisers(target: DiffusionPipeline | nn.Module) -> dict[str, nn.Module]:
+def named_denoisers(target: Target) -> dict[str, nn.Module]:
     """The denoisers of a pipeline by its attributes, or the transformer itself, without a torch.compile wrapper.
 
     Raises:
@@ -161,12 +160,12 @@ def named_denoisers(target: DiffusionPipeline | nn.Module) -> dict[str, nn.Modul
     return denoisers
 
 
-def denoisers_of(target: DiffusionPipeline | nn.Module) -> list[nn.Module]:
+def denoisers_of(target: Target) -> list[nn.Module]:
     """The same without their names, and those beside them."""
     return [one for name in named_denoisers(target) for one in called_together(target, name)]
 
 
-def called_together(target: DiffusionPipeline | nn.Module, name: str) -> list[nn.Module]:
+def called_together(target: Target, name: str) -> list[nn.Module]:
     """One of the target's denoisers, and the one beside it where there is one."""
     beside = None if isinstance(target, nn.Module) else getattr(target, BESIDE.get(name, ""), None)
     one, other = named_denoisers(target)[name], unwrap_module(beside) if isinstance(beside, nn.Module) else None
@@ -179,7 +178,7 @@ def _attribute(transformer: nn.Module) -> str:
     return name if name in DENOISERS else DENOISERS[0]
 
 
-def _attach(target: DiffusionPipeline | nn.Module, attribute: str, config: CacheConfig,
+def _attach(target: Target, attribute: str, config: CacheConfig,
             model: Model | None) -> Callable[[], Session]:  # fmt: skip
     """Prepares everything that may be refused; what it returns puts the hooks on."""
     denoisers = named_denoisers(target)
@@ -202,7 +201,7 @@ def _attach(target: DiffusionPipeline | nn.Module, attribute: str, config: Cache
     return put_on
 
 
-def progress_of(target: DiffusionPipeline | nn.Module, config: CacheConfig) -> Progress:
+def progress_of(target: Target, config: CacheConfig) -> Progress:
     """How runs through the target's denoisers are told apart."""
     own = RunConfig() if isinstance(config, Uncached) else config
     steps, steps_callback = own.num_inference_steps, own.num_inference_steps_callback
@@ -219,7 +218,7 @@ def progress_of(target: DiffusionPipeline | nn.Module, config: CacheConfig) -> P
     return PipelineProgress(lambda: pipeline().scheduler)  # type: ignore[union-attr]
 
 
-def published_for(target: DiffusionPipeline | nn.Module) -> tuple[Published, ...]:
+def published_for(target: Target) -> tuple[Published, ...]:
     """The recipes that were published for the target's model class, whatever its checkpoint."""
     classes = {model_for(denoiser).transformer for denoiser in denoisers_of(target)}
     return tuple(entry for entry in PUBLISHED if entry.transformer in classes)

@@ -17,7 +17,7 @@ from typing import Any
 
 import diffusers
 import torch
-from diffusers import DiffusionPipeline
+from diffusers import DiffusionPipeline, ModularPipeline
 
 from teacache.branches import Method
 from teacache.cache import named_denoisers, with_method
@@ -67,7 +67,13 @@ def calibrate(
     Raises:
         UnsupportedModelError: teacache does not know the model.
         ValueError: too few prompts or steps for the degree, or several pictures per prompt.
+        TypeError: the pipeline is a modular one: what those take and give has other names in each.
     """
+    if isinstance(pipe, ModularPipeline):
+        raise TypeError(
+            f"calibrate takes a DiffusionPipeline, got {type(pipe).__name__}; a modular pipeline uses the calibration "
+            "of a DiffusionPipeline with the same transformer and scheduler"
+        )
     if not prompts:
         raise ValueError("calibrate needs at least one prompt")
     for name in ("num_images_per_prompt", "num_videos_per_prompt"):
@@ -120,7 +126,7 @@ def record(pipe: DiffusionPipeline, prompt: str, *, number: int = 0, num_inferen
         pipe(prompt=prompt, num_inference_steps=num_inference_steps, generator=generator, output_type="latent", **call)
     recordings = [recorder.recording(prompt=number, denoiser=name, branch=str(branch))
                   for (name, branch), recorder in recorders.items() if recorder.changes]  # fmt: skip
-    if any(model_for(denoiser).further_streams for denoiser in named_denoisers(pipe).values()):
+    if any(model_for(denoiser).otherwise_scheduled for denoiser in named_denoisers(pipe).values()):
         return recordings  # there is more in the outputs than this scheduler gets
     return list(map(outputs.of, recordings))
 

@@ -6,12 +6,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
-from diffusers import DiffusionPipeline
+from diffusers import DiffusionPipeline, ModularPipeline
 from torch import nn
 
 from teacache.models import Model
+
+Target: TypeAlias = DiffusionPipeline | ModularPipeline | nn.Module
+"""What a cache is turned on for: a pipeline, of either kind that diffusers has, or a transformer alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,15 +35,16 @@ class Checkpoint:
     """Where it was loaded from, to look for a calibration."""
 
 
-def checkpoint_of(target: DiffusionPipeline | nn.Module, denoiser: nn.Module, model: Model | None, *,
+def checkpoint_of(target: Target, denoiser: nn.Module, model: Model | None, *,
                   attribute: str = "transformer", denoisers: int = 1) -> Checkpoint:  # fmt: skip
     """The checkpoint of a denoiser of a pipeline, or of a transformer alone."""
     config = cast(Mapping[str, Any], getattr(denoiser, "config", {}))
     loaded_from = config.get("_name_or_path")
     folders = [Path(loaded_from), Path(loaded_from).parent] if loaded_from else []
     pipe = None if isinstance(target, nn.Module) else target
-    if pipe is not None and pipe.name_or_path:
-        folders.append(Path(pipe.name_or_path))
+    for name in ("name_or_path", "_pretrained_model_name_or_path"):  # the second is a modular pipeline's
+        if getattr(pipe, name, None):
+            folders.append(Path(getattr(pipe, name)))
     scheduler = getattr(pipe, "scheduler", None)
     return Checkpoint(
         transformer=type(denoiser).__name__ if model is None else model.transformer,

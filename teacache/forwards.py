@@ -147,7 +147,7 @@ class BlockForward(Replacement):
 
 
 class TurnedForward(BlockForward):
-    """On blocks that do not have the rows of the batch first in all arguments: what is asked for rows sees them so."""
+    """On blocks with arguments whose rows are not in the first dimension: what is asked for rows sees them turned."""
 
     def _take(self, call: Call, name: str, value: Any) -> Any:
         turned = self._model.rows_first(name, value, call.rows.size)

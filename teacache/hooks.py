@@ -45,10 +45,10 @@ def attach(transformer: nn.Module, model: Model | None, session: Session, *, ind
         ValueError: the scheduler is to get sums of outputs, and the model has a stream that goes by it.
     """
     transformer = unwrap_module(transformer)
-    if session.passes_on and model is not None and model.further_streams:
+    if session.passes_on and model is not None and model.otherwise_scheduled:
         raise ValueError(
             f"a measured schedule supplies one scheduler, and {type(transformer).__name__} has streams "
-            f"({', '.join(model.further_streams)}) that go by another one; order=1 takes the schedule for lines"
+            f"({', '.join(model.otherwise_scheduled)}) that go by another one; order=1 takes the schedule for lines"
         )
     attachment = Attachment(session)
     names, context = parameter_names(transformer), attachment.listener.context
@@ -89,7 +89,7 @@ def _attach_to_stack(
     transformer: nn.Module, model: Model, attachment: Attachment, indicator: str, exit_at: str
 ) -> None:
     session = attachment.session
-    lists = [(blocks, getattr(transformer, blocks.name)) for blocks in model.stack if _has(transformer, blocks.name)]
+    lists = [(blocks, _blocks_of(transformer, blocks.name)) for blocks in model.stack]
     on_block = TurnedForward if model.turns else BlockForward
     stack = [on_block(unwrap_module(block), session, model, blocks) for blocks, found in lists for block in found]
     idle = [module for name in model.idle for module in getattr(transformer, name) or ()]
@@ -128,11 +128,14 @@ def _attach_to_stack(
     attachment.handles.append(module.register_forward_pre_hook(TorchHook(leave)))
 
 
-def _has(transformer: nn.Module, name: str) -> bool:
+def _blocks_of(transformer: nn.Module, name: str) -> Any:
     """Raises ValueError if a record names blocks that the transformer does not have."""
-    if not hasattr(transformer, name):
-        raise ValueError(f"{type(transformer).__name__} has no {name}; the record of its blocks is for another class")
-    return True
+    try:
+        return transformer.get_submodule(name)
+    except AttributeError:
+        raise ValueError(
+            f"{type(transformer).__name__} has no {name}; the record of its blocks is for another class"
+        ) from None
 
 
 def _evaluator(transformer: nn.Module, attachment: Attachment, model: Model, indicator: Indicator,

@@ -49,7 +49,8 @@ class Indicator:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blocks:
-    """One list of blocks: its attribute on the transformer, and the arguments that each block returns, in order."""
+    """One list of blocks: its name as a submodule of the transformer (FLUX.3's has a dot), and the arguments that each
+    block returns, in order."""
 
     name: str
     returns: tuple[str, ...]
@@ -73,6 +74,8 @@ class Model:
     further_streams: tuple[str, ...] = ()
     """Further arguments of the blocks whose tokens the model goes on with behind the stack, as the sound of a video:
     each leaves it with a residual of its own. A call may have None in the place of one."""
+    mixed_in: tuple[str, ...] = ()
+    """What the hidden states hold beside the video and what goes by a scheduler of its own, as sound does."""
     tokens: Literal["all", "first", "last"] = "all"
     """Which of the last block's tokens are those that the first one took in, where text has joined them on the way."""
     count: Callable[[Arguments], int] | None = None
@@ -92,6 +95,8 @@ class Model:
     rows_together: tuple[str, ...] = ()
     """Arguments of the blocks that hold several rows in the place of each of the batch, one after the other, as the
     frames of a video; how many, may change from block to block."""
+    without_rows: tuple[str, ...] = ()
+    """Arguments of the blocks that hold the tokens of the one sample that a call is for: (tokens, channels)."""
     exit: str = ""
     """The submodule before which the residual ends, where the last block has its tokens in another order than the
     first."""
@@ -131,9 +136,14 @@ class Model:
         return (self.hidden_states, *self.further_streams)
 
     @property
+    def otherwise_scheduled(self) -> tuple[str, ...]:
+        """What leaves the stack beside the video and does not go by the pipeline's scheduler."""
+        return (*self.further_streams, *self.mixed_in)
+
+    @property
     def turns(self) -> bool:
         """Whether its blocks have arguments whose first dimension is not the rows of the batch."""
-        return bool(self.rows_second or self.rows_together)
+        return bool(self.rows_second or self.rows_together or self.without_rows)
 
     def rows_first(self, name: str, value: Any, rows: int) -> Any:
         """A view of a block's argument whose first dimension is the rows of the batch, of which there are so many."""
@@ -141,13 +151,15 @@ class Model:
             return _each(value, lambda tensor: tensor.transpose(0, 1))
         if name in self.rows_together:
             return _each(value, lambda tensor: tensor.unflatten(0, (rows, -1)))  # type: ignore[no-untyped-call]
-        return value
+        return value.unsqueeze(0) if name in self.without_rows else value
 
     def rows_back(self, name: str, value: Any) -> Any:
         """Of such a view, or something like it, the argument."""
         if name in self.rows_second:
             return _each(value, lambda tensor: tensor.transpose(0, 1))
-        return _each(value, lambda tensor: tensor.flatten(0, 1)) if name in self.rows_together else value
+        if name in self.rows_together:
+            return _each(value, lambda tensor: tensor.flatten(0, 1))
+        return value.squeeze(0) if name in self.without_rows else value
 
     @property
     def indicator(self) -> str:

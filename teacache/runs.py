@@ -36,6 +36,11 @@ class Run:
     def last_step(self) -> bool:
         return self.place is not None and self.place.last
 
+    @property
+    def over(self) -> bool:
+        """Whether the last step has come to all branches."""
+        return self.last_step and len(self.called) >= len(self.branches)
+
     def move(self) -> None:
         """To the next step."""
         self.called.clear()

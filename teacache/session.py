@@ -159,10 +159,20 @@ class Session:
         if self._run is not None and self._run.supply is not None:
             self._run.answers.append(output)
         try:
-            return call.end(output)
+            answer = call.end(output)
         except (RuntimeError, TypeError):
             self.discard()
             raise
+        if self._run is not None and self._run.over:
+            for other in self.others:
+                other.come_to_end()
+        return answer
+
+    def come_to_end(self) -> None:
+        """The run that the scheduler goes through ends in another denoiser: count what it did here. (Not every pipeline
+        tells when its call is over, as modular ones do not.)"""
+        if self._progress.exact and self._progress.current:
+            self._close(ended=True)
 
     def to_scheduler(self, output: Tensor, sample: Tensor) -> Tensor:
         """What the scheduler gets in the place of the guided output."""
@@ -240,8 +250,8 @@ class Session:
         self._unread.clear()
         self._finished = Stats()
 
-    def _close(self) -> None:
-        if self._run is not None and self._counts():
+    def _close(self, *, ended: bool = False) -> None:
+        if self._run is not None and (ended or self._counts()):
             self.release()
             self._unread += self._run.branches.values()
         self._run = None

@@ -1,4 +1,8 @@
-"""Cosmos 1.0, Predict2 and Predict2.5."""
+"""Cosmos 1.0, Predict2 and Predict2.5, and Cosmos 3, which makes video, sound and actions of robots.
+
+Cosmos 3's blocks take one sample without rows. Of its two streams only the generated one goes on behind them; the
+other, text, is the same at every step. Under `AdaptiveConfig` all that is generated counts together, token by token.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +19,29 @@ def _norm1(block: Any, arguments: Arguments) -> Tensor:
     return modulated
 
 
+def _normed(block: Any, arguments: Arguments) -> Tensor:
+    """The generated tokens after the first block's norm; the time was added to them before it."""
+    normed: Tensor = block.input_layernorm_moe_gen(arguments["gen_seq"])
+    return normed
+
+
 MODELS = (
     Model(
         transformer="CosmosTransformer3DModel",
         stack=(Blocks(name="transformer_blocks", returns=("hidden_states",)),),
         indicators={"modulated_input": Indicator(of_block=_norm1)},
         pipelines=("CosmosTextToWorldPipeline", "Cosmos2TextToImagePipeline"),
+    ),
+    Model(
+        transformer="Cosmos3OmniTransformer",
+        stack=(Blocks(name="layers", returns=("und_seq", "gen_seq")),),
+        indicators={"normed_input": Indicator(of_block=_normed)},
+        hidden_states="gen_seq",
+        mixed_in=("sound", "action"),
+        without_rows=("gen_seq",),
+        timestep="vision_timesteps",
+        latents="vision_tokens",
+        pipelines=("Cosmos3OmniPipeline",),
     ),
 )
 

@@ -17,7 +17,7 @@ MODELS = (
         indicators={"modulated_input": Indicator(of_block=norm1_emb, shares="norm1")},
         pipelines=(
             "FluxPipeline", "FluxKontextPipeline", "FluxImg2ImgPipeline", "FluxInpaintPipeline", "FluxFillPipeline",
-            "FluxControlPipeline", "FluxControlNetPipeline",
+            "FluxControlPipeline", "FluxControlNetPipeline", "FluxModularPipeline",
         ),
     ),
 )  # fmt: skip

@@ -23,7 +23,7 @@ MODELS = (
         stack=(Blocks(name="transformer_blocks", returns=("encoder_hidden_states", "hidden_states")),),
         indicators={"modulated_input": Indicator(of_block=_modulated)},
         repeated=("temb",),  # with zero_cond_t once for the noisy tokens and once for those of the given images
-        pipelines=("QwenImagePipeline",),
+        pipelines=("QwenImagePipeline", "QwenImageModularPipeline"),
     ),
 )
 

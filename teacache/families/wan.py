@@ -40,7 +40,7 @@ MODELS = (
     _wan(
         transformer="WanTransformer3DModel",
         stack=(_BLOCKS,),
-        pipelines=("WanPipeline", "WanImageToVideoPipeline", "WanVideoToVideoPipeline"),
+        pipelines=("WanPipeline", "WanImageToVideoPipeline", "WanVideoToVideoPipeline", "WanModularPipeline"),
     ),
     _wan(
         transformer="WanVACETransformer3DModel",

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from teacache.forwards import parameter_names
 from teacache.models import Arguments, Model
 
 
@@ -39,18 +40,32 @@ class PlainBranch:
         return self.before + newest + slope * (self.step - newest_step)
 
 
+class Watch:
+    """Knows whether the call to a transformer that is going on is none of a run's steps."""
+
+    def __init__(self, transformer: nn.Module, model: Model) -> None:
+        self.apart, names = False, parameter_names(transformer)
+
+        def begin(module: nn.Module, args: Any, kwargs: Any) -> None:
+            self.apart = model.apart is not None and model.apart(Arguments(names, args, kwargs))
+
+        self.handle = transformer.register_forward_pre_hook(begin, with_kwargs=True)
+
+
 @contextmanager
 def plainly_cached(transformer: nn.Module, model: Model, computed: Collection[int], *, branches: int = 1,
                    order: int = 0, exit_at: str = "") -> Iterator[None]:  # fmt: skip
     """The transformer's calls go through the branches in turn; each computes these steps and skips the others."""
     states = [{name: PlainBranch(computed, order) for name in model.streams} for _ in range(branches)]
-    calls = 0
-    lists = [getattr(transformer, blocks.name) for blocks in model.stack]
+    calls, watch = 0, Watch(transformer, model)
+    lists: list[Any] = [transformer.get_submodule(blocks.name) for blocks in model.stack]
     first, last, returns = lists[0][0], lists[-1][-1], model.stack[-1].returns
     names = tuple(first.forward.__code__.co_varnames[1 : first.forward.__code__.co_argcount])
 
     def enter(module: nn.Module, args: Any, kwargs: Any) -> None:
         nonlocal calls
+        if watch.apart:
+            return
         arguments = Arguments(names, args, kwargs)
         for name, state in states[calls % branches].items():
             tokens = arguments[name]
@@ -60,6 +75,8 @@ def plainly_cached(transformer: nn.Module, model: Model, computed: Collection[in
         calls += 1
 
     def leave(module: nn.Module, args: Any, output: Any) -> Any:
+        if watch.apart:
+            return output
         outputs = list(output) if isinstance(output, tuple) else [output]
         for name, state in states[(calls - 1) % branches].items():
             if state.before is None:  # a stream that is left out
@@ -74,7 +91,7 @@ def plainly_cached(transformer: nn.Module, model: Model, computed: Collection[in
     def leave_before(module: nn.Module, args: Any) -> Any:
         return (states[(calls - 1) % branches][model.hidden_states].leave(args[0]), *args[1:])
 
-    handles = [first.register_forward_pre_hook(enter, with_kwargs=True)]
+    handles = [watch.handle, first.register_forward_pre_hook(enter, with_kwargs=True)]
     if exit_at:
         handles.append(transformer.get_submodule(exit_at).register_forward_pre_hook(leave_before))
     else:

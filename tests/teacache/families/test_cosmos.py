@@ -1,17 +1,21 @@
-"""The indicator of Cosmos, which is taken before the first block adds its positions."""
+"""The indicator of Cosmos, which is taken before the first block adds its positions; the sound of Cosmos 3."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
+import torch
 from torch import Tensor
 
 import teacache
 from teacache.checkpoint import Checkpoint
 from teacache.coefficients import find_recipe
+from teacache.registry import model_for
 from tests.teacache.families.by_hand import EVERY_STEP, called, changes
-from tests.teacache.tiny import cosmos
+from tests.teacache.plain import plainly_cached
+from tests.teacache.test_models import EXTREME, STEPS, steps_computed
+from tests.teacache.tiny import cosmos, cosmos3
 
 
 def test_the_indicator_is_the_modulated_patch_embedding() -> None:
@@ -38,3 +42,19 @@ def test_predict2_has_no_digits() -> None:
         find_recipe(teacache.TeaCacheConfig(), Checkpoint(transformer="CosmosTransformer3DModel", config=config))
     first = Checkpoint(transformer="CosmosTransformer3DModel", config={**config, "extra_pos_embed_type": "learnable"})
     assert find_recipe(teacache.TeaCacheConfig(), first).coefficients[0] == 271.156237
+
+
+@pytest.mark.parametrize("sound", [True, False], ids=["with sound", "without"])
+def test_cosmos_3_is_cached_with_sound_and_without_it(sound: bool) -> None:
+    """A run without sound after one with it starts afresh."""
+    pipe, fresh = cosmos3.make_pipeline(), cosmos3.make_pipeline()
+    with teacache.enabled(fresh, EXTREME):
+        expected = cosmos3.generate(fresh, steps=STEPS, guided=True, enable_sound=sound)
+    with plainly_cached(pipe.transformer, model_for(pipe.transformer), (0, 3, 6), branches=2):
+        plain = cosmos3.generate(pipe, steps=STEPS, guided=True, enable_sound=sound)
+    torch.testing.assert_close(expected, plain, rtol=1e-4, atol=1e-4)
+    with teacache.enabled(pipe, EXTREME) as cache:
+        cosmos3.generate(pipe, steps=STEPS, guided=True, enable_sound=not sound)
+        assert torch.equal(cosmos3.generate(pipe, steps=STEPS, guided=True, enable_sound=sound), expected)
+    assert [call.branch for call in cache.stats.calls] == ["cond", "uncond"] * 2
+    assert steps_computed(cache.stats) == {(0, 3, 6)}

@@ -105,3 +105,10 @@ def quiet(pipe: Any) -> Any:
         if isinstance(component, torch.nn.Module):
             component.eval().requires_grad_(False)
     return pipe
+
+
+def of_blocks(blocks: Any, **components: Any) -> Any:
+    """A modular pipeline of these blocks; components that they make themselves, as guiders, may be left out."""
+    pipe = blocks.init_pipeline()
+    pipe.update_components(**components)
+    return quiet(pipe)

@@ -1,0 +1,35 @@
+"""MiniMax-H3, which makes videos with sound. No polynomial is published.
+
+Text, given pictures, sound and video are one sequence. Under `AdaptiveConfig` they count together, token by token.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from teacache.models import Arguments, Blocks, Indicator, Model, Published
+
+
+def _modulated(block: Any, arguments: Arguments) -> Tensor:
+    """All tokens after the first block's norm, scale and shift, as the block has them."""
+    shift, scale = (
+        part.index_select(0, arguments["adaln_indices"]) for part in block.adaln_proj(arguments["temb"])[:2]
+    )
+    modulated: Tensor = block.norm1(arguments["hidden_states"]) * (1.0 + scale) + shift
+    return modulated
+
+
+MODELS = (
+    Model(
+        transformer="MiniMaxH3Transformer3DModel",
+        stack=(Blocks(name="transformer_blocks", returns=("hidden_states",)),),
+        indicators={"modulated_input": Indicator(of_block=_modulated)},
+        mixed_in=("sound",),
+        shared=("temb", "adaln_indices", "rotary_emb", "attention_mask"),  # of the layout that all rows share
+        pipelines=("MiniMaxH3ModularPipeline",),
+    ),
+)
+
+PUBLISHED: tuple[Published, ...] = ()
