@@ -127,7 +127,7 @@ def record(pipe: Pipeline, prompt: str, *, number: int = 0, num_inference_steps:
                   for (name, branch), recorder in recorders.items() if recorder.changes]  # fmt: skip
     unused = named_denoisers(pipe).keys() - {recording.denoiser for recording in recordings}
     if unused:
-        raise ValueError(f"a run has less than two steps in {', '.join(sorted(unused))}; give more steps, or unload it")
+        raise ValueError(f"a run has fewer than 2 steps in {', '.join(sorted(unused))}; give more steps, or unload it")
     if any(model_for(denoiser).otherwise_scheduled for denoiser in named_denoisers(pipe).values()):
         return recordings  # there is more in the outputs than this scheduler gets
     return list(map(outputs.of, recordings))

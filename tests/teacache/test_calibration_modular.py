@@ -14,6 +14,7 @@ from diffusers.modular_pipelines.flux.modular_blocks_flux import FluxCoreDenoise
 from diffusers.modular_pipelines.minimax_h3.modular_blocks_minimax_h3 import MiniMaxH3AutoDenoiseStep
 
 import teacache
+from teacache.configs import CacheConfig
 from teacache.registry import MODELS
 from tests.teacache.test_calibration import CALL, PROMPTS, PromptedFlux
 from tests.teacache.test_calibration import prompted as prompted
@@ -57,8 +58,13 @@ def call_of(tiny: Tiny, pipe: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str,
     """What the tiny pipeline is called with, but for the generator."""
     calls: list[dict[str, Any]] = []
     run = ModularPipeline.__call__
+
+    def noted(self: ModularPipeline, **call: Any) -> Any:
+        calls.append(call)
+        return run(self, **call)
+
     with monkeypatch.context() as patched:
-        patched.setattr(ModularPipeline, "__call__", lambda self, **call: calls.append(call) or run(self, **call))
+        patched.setattr(ModularPipeline, "__call__", noted)
         tiny.generate(pipe, steps=STEPS)
     (call,) = calls
     return {name: value for name, value in call.items() if name not in ("generator", "output")}
@@ -94,7 +100,7 @@ def test_flux_is_calibrated_alike_by_pipelines_of_either_kind(prompted: Prompted
 
 
 @pytest.mark.parametrize("config", [teacache.TeaCacheConfig(), teacache.ScheduleConfig(computed=3)])
-def test_the_command_of_the_refusal_calibrates(config: teacache.CacheConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_of_the_refusal_calibrates(config: CacheConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny = TINY["WanAnimate2ModularPipeline"]
     pipe = tiny.make()
     call = call_of(tiny, pipe, monkeypatch)
@@ -116,5 +122,5 @@ def test_a_denoiser_that_no_run_goes_through_is_told(monkeypatch: pytest.MonkeyP
     denoisers = {name: minimax_h3.make_transformer() for name in ("transformer", "transformer_ref")}
     pipe = minimax_h3.make_pipeline(MiniMaxH3AutoDenoiseStep(), **denoisers)
     call = call_of(TINY["MiniMaxH3ModularPipeline"], pipe, monkeypatch)
-    with pytest.raises(ValueError, match=r"less than two steps in transformer_ref; .* unload it"):
+    with pytest.raises(ValueError, match=r"fewer than 2 steps in transformer_ref; .* unload it"):
         teacache.calibrate(pipe, PROMPTS, degree=1, **call)
