@@ -17,12 +17,12 @@ from typing import Any
 
 import diffusers
 import torch
-from diffusers import DiffusionPipeline, ModularPipeline
+from diffusers import ModularPipeline
 
 from teacache.branches import Method
 from teacache.cache import named_denoisers, with_method
 from teacache.calibration import Calibration, Conditions
-from teacache.checkpoint import described, plain
+from teacache.checkpoint import Pipeline, described, plain
 from teacache.fitting import Branches, Target, fit_polynomial
 from teacache.predictors import Extrapolation
 from teacache.quadrature import outputs_of
@@ -34,7 +34,7 @@ from teacache.trajectories import Progress
 
 
 def calibrate(
-    pipe: DiffusionPipeline,
+    pipe: Pipeline,
     prompts: Sequence[str],
     *,
     num_inference_steps: int = 28,
@@ -60,20 +60,18 @@ def calibrate(
         seed: prompt number i runs with seed + i.
         measured: the numbers of computed steps; () measures none, None a dozen from all steps over 1.5 to all over 25,
             which takes up to 25 times as long as the same prompts uncached. None is measured where a denoiser's further
-            streams (LTX-2's sound) go by a scheduler of their own: such models follow schedules with lines.
+            streams (LTX-2's sound) go by a scheduler of their own, nor on a modular pipeline, each of which gives its
+            pictures in a way of its own: such models follow schedules with lines.
         batch: how many prompts measure, together.
         call: further arguments of the pipeline (height, width, guidance_scale, ...), as they will be used.
 
     Raises:
         UnsupportedModelError: teacache does not know the model.
-        ValueError: too few prompts or steps for the degree, or several pictures per prompt.
-        TypeError: the pipeline is a modular one: what those take and give has other names in each.
+        ValueError: too few prompts or steps for the degree, several pictures per prompt, or `measured` steps on a
+            modular pipeline.
     """
-    if isinstance(pipe, ModularPipeline):
-        raise TypeError(
-            f"calibrate takes a DiffusionPipeline, got {type(pipe).__name__}; a modular pipeline uses the calibration "
-            "of a DiffusionPipeline with the same transformer and scheduler"
-        )
+    if isinstance(pipe, ModularPipeline) and measured:
+        raise ValueError(f"on a modular pipeline no schedules can be measured, got measured={measured!r}; leave it out")
     if not prompts:
         raise ValueError("calibrate needs at least one prompt")
     for name in ("num_images_per_prompt", "num_videos_per_prompt"):
@@ -93,7 +91,7 @@ def calibrate(
                  branches=branches, held_out=held_out)  # fmt: skip
     outputs = outputs_of(recordings)
     counts = default_counts(num_inference_steps) if measured is None else measured
-    if outputs is None or not counts or len(conditions.denoisers) > 1:
+    if isinstance(pipe, ModularPipeline) or outputs is None or not counts or len(conditions.denoisers) > 1:
         return fitted
     seeds = [seed + number for number in range(len(prompts))]
     schedules = measure(pipe, prompts[:batch], outputs, counts, seeds=seeds[:batch],
@@ -101,7 +99,7 @@ def calibrate(
     return replace(fitted, measured={name: schedules for name in conditions.denoisers})
 
 
-def record(pipe: DiffusionPipeline, prompt: str, *, number: int = 0, num_inference_steps: int = 28, seed: int = 0,
+def record(pipe: Pipeline, prompt: str, *, number: int = 0, num_inference_steps: int = 28, seed: int = 0,
            **call: Any) -> list[Recording]:  # fmt: skip
     """Run one prompt uncached and keep what a calibration needs: one recording per denoiser and guidance branch.
 
@@ -110,6 +108,7 @@ def record(pipe: DiffusionPipeline, prompt: str, *, number: int = 0, num_inferen
 
     Raises:
         UnsupportedModelError: teacache does not know the model.
+        ValueError: the run leaves out one of the pipeline's denoisers (MiniMax-H3 has one for given references).
     """
     recorders: dict[tuple[str, int], Recorder] = {}
 
@@ -123,17 +122,29 @@ def record(pipe: DiffusionPipeline, prompt: str, *, number: int = 0, num_inferen
     outputs = SchedulerOutputs(pipe.scheduler)
     with with_method(pipe, recording), outputs.heard():
         generator = torch.Generator("cpu").manual_seed(seed)
-        pipe(prompt=prompt, num_inference_steps=num_inference_steps, generator=generator, output_type="latent", **call)
+        _run(pipe, prompt, num_inference_steps=num_inference_steps, generator=generator, **call)
     recordings = [recorder.recording(prompt=number, denoiser=name, branch=str(branch))
                   for (name, branch), recorder in recorders.items() if recorder.changes]  # fmt: skip
+    unused = named_denoisers(pipe).keys() - {recording.denoiser for recording in recordings}
+    if unused:
+        raise ValueError(f"a run has fewer than 2 steps in {', '.join(sorted(unused))}; give more steps, or unload it")
     if any(model_for(denoiser).otherwise_scheduled for denoiser in named_denoisers(pipe).values()):
         return recordings  # there is more in the outputs than this scheduler gets
     return list(map(outputs.of, recordings))
 
 
-def conditions_of(
-    pipe: DiffusionPipeline, prompts: Sequence[str], *, num_inference_steps: int, **call: Any
-) -> Conditions:
+def _run(pipe: Pipeline, prompt: str, **call: Any) -> None:
+    """Run a pipeline for what happens on the way. A modular one is as its blocks are: it may take no prompt, and what
+    its decoder would take is unknown."""
+    if not isinstance(pipe, ModularPipeline):
+        pipe(prompt=prompt, output_type="latent", **call)
+    elif "prompt" in pipe.blocks.input_names:
+        pipe(prompt=prompt, **call)
+    else:
+        pipe(**call)
+
+
+def conditions_of(pipe: Pipeline, prompts: Sequence[str], *, num_inference_steps: int, **call: Any) -> Conditions:
     """What a calibration is measured with; asked after a run, when the scheduler knows its timesteps."""
     scheduler = pipe.scheduler
     sigmas = getattr(scheduler, "sigmas", None)

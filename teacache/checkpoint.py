@@ -13,8 +13,11 @@ from torch import nn
 
 from teacache.models import Model
 
-Target: TypeAlias = DiffusionPipeline | ModularPipeline | nn.Module
-"""What a cache is turned on for: a pipeline, of either kind that diffusers has, or a transformer alone."""
+Pipeline: TypeAlias = DiffusionPipeline | ModularPipeline
+"""Of either kind that diffusers has."""
+
+Target: TypeAlias = Pipeline | nn.Module
+"""What a cache is turned on for: a pipeline, or a transformer alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +29,8 @@ class Checkpoint:
     config: Mapping[str, Any]
     pipeline: str = ""
     """The pipeline's class; "" for a transformer alone."""
+    modular: bool = False
+    """Whether the pipeline is a modular one."""
     attribute: str = "transformer"
     """Of the pipeline, that holds it."""
     denoisers: int = 1
@@ -33,6 +38,12 @@ class Checkpoint:
     """Its class and config; None for a transformer alone."""
     folders: tuple[Path, ...] = ()
     """Where it was loaded from, to look for a calibration."""
+
+    @property
+    def calibrating(self) -> str:
+        """What calibrates it. Jobs run no modular pipelines, and most of those want more than a prompt."""
+        others, job = (", **its_other_inputs", "") if self.modular else ("", ", or python -m jobs calibrate job.yaml")
+        return f"teacache.calibrate(pipe, prompts, num_inference_steps=28{others}).save(folder of the model){job}"
 
 
 def checkpoint_of(target: Target, denoiser: nn.Module, model: Model | None, *,
@@ -50,6 +61,7 @@ def checkpoint_of(target: Target, denoiser: nn.Module, model: Model | None, *,
         transformer=type(denoiser).__name__ if model is None else model.transformer,
         config=config,
         pipeline="" if pipe is None else type(pipe).__name__,
+        modular=isinstance(pipe, ModularPipeline),
         attribute=attribute,
         denoisers=denoisers,
         scheduler=None if scheduler is None else described(scheduler),

@@ -31,10 +31,8 @@ def find_recipe(config: TeaCacheConfig, checkpoint: Checkpoint) -> Recipe:
     found = next((entry for entry in PUBLISHED if _matches(entry, checkpoint)), None)
     if found is None:
         raise CoefficientsError(
-            f"no coefficients are published for this {checkpoint.transformer}. Fit them: "
-            "teacache.calibrate(pipe, prompts, num_inference_steps=28).save(folder of the model), or "
-            "python -m jobs calibrate job.yaml; or give TeaCacheConfig(coefficients=...); AdaptiveConfig needs none"
-            + _names(checkpoint)
+            f"no coefficients are published for this {checkpoint.transformer}. Fit them: {checkpoint.calibrating}; "
+            "or give TeaCacheConfig(coefficients=...); AdaptiveConfig needs none" + _names(checkpoint)
         )
     _warn_of_another_name(found, checkpoint)
     return _recipe_of(found)

@@ -77,12 +77,11 @@ def _calibrated(
     calibration = find_calibration(checkpoint, config.calibration)
     if calibration is None:
         raise CoefficientsError(
-            "no calibration with schedules lies beside the model. Make one: "
-            "teacache.calibrate(pipe, prompts, num_inference_steps=28).save(folder of the model), or "
-            "python -m jobs calibrate job.yaml; or give ScheduleConfig(steps=...)"
+            f"no calibration with schedules lies beside the model. Make one: {checkpoint.calibrating}; "
+            "or give ScheduleConfig(steps=...)"
         )
     schedule = calibration.schedule(computed, checkpoint.attribute, lines=lines)
-    return schedule, calibration.conditions.num_inference_steps
+    return schedule, len(calibration.conditions.timesteps)  # MiniMax-H3 has one less than its pipeline is asked for
 
 
 def _schedule(config: ScheduleConfig, total: int | None) -> FixedSteps:

@@ -153,8 +153,8 @@ def calibration(loaded: FluxPipeline) -> teacache.Calibration:
     """As it would be measured on `loaded`; polynomial and schedule are made up."""
     conditions = Conditions(
         denoisers={"transformer": described(loaded.transformer)}, scheduler=described(loaded.scheduler),
-        num_inference_steps=12, timesteps=(), sigmas=(), call={}, prompts=1, prompts_sha256="", dtype="float32",
-        versions={},
+        num_inference_steps=12, timesteps=(1.0,) * 12, sigmas=(), call={}, prompts=1, prompts_sha256="",
+        dtype="float32", versions={},
     )  # fmt: skip
     return teacache.Calibration(
         conditions=conditions,
