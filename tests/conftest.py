@@ -1,5 +1,6 @@
 """Settings that every test shares."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -18,6 +19,20 @@ torch.set_num_threads(1)  # one thread rounds the same way on every machine
 # Workers that Ray starts have to find the tests' own modules, which no package installs.
 ROOT = str(Path(__file__).parents[1])
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [ROOT, os.environ.get("PYTHONPATH")]))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What looks at a job's metrics and logs is slow: the job has a Ray of its own, which exports them in its time."""
+    for item in items:
+        if isinstance(item, pytest.Function) and "exported" in item.fixturenames:
+            item.add_marker(pytest.mark.slow)
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: the garbage collector need not go through its million objects all the time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

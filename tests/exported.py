@@ -7,12 +7,10 @@ test's Ray is in the way.
 
 import io
 import shutil
-import socket
 import sys
 import time
 import urllib.error
 import urllib.request
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +24,14 @@ from jobs.config.job import Job
 from jobs.logs import logging_config
 from jobs.runs import Tags
 from tests.jobs.conftest import MODEL
+from tests.jobs.object_store import free_port
 
 PROMPT = "a large green ring at the top on a white background"
 LAST = ("ray_teacache_rows_total{", "ray_teacache_actor_restarts_total{", 'stage="write"', 'stage="audit"')
 
 
 def main(folder: Path) -> None:
-    port = _free_port()
+    port = free_port()
     # Every second instead of every ten.
     system = {"metrics_report_interval_ms": 1000}
     context: Any = ray.init(
@@ -95,12 +94,6 @@ def _scraped(url: str) -> str:
             continue
     time.sleep(3)
     return str(urllib.request.urlopen(url, timeout=5).read().decode())
-
-
-def _free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":

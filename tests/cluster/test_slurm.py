@@ -14,7 +14,7 @@ import pytest
 
 from tests.cluster.conftest import CLUSTER
 from tests.jobs.fakes import COMMAND
-from tests.jobs.nodes import free_port
+from tests.jobs.object_store import free_port
 
 SCRIPT = CLUSTER / "slurm.sh"
 
@@ -25,7 +25,7 @@ while [[ $1 == --* ]]; do
   shift
 done
 echo "$node $*" >> "$STEPS"
-[[ $1 == ray ]] && set -- "$@" --num-cpus=2 --dashboard-agent-listen-port="$(python -m tests.jobs.nodes)"
+[[ $1 == ray ]] && set -- "$@" --num-cpus=2 --dashboard-agent-listen-port="$(python -m tests.jobs.object_store)"
 exec "$@"
 """
 

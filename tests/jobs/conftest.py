@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import fsspec.config
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -30,6 +31,23 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         )
         yield path
         ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """A Ray of two CPUs, its actors as they are."""
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def storage_options() -> Iterator[None]:
+    """What a job sets for the file systems of its process is not there for the next test's."""
+    before = dict(fsspec.config.conf)
+    yield
+    fsspec.config.conf.clear()
+    fsspec.config.conf.update(before)
 
 
 @pytest.fixture

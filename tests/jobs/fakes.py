@@ -38,16 +38,16 @@ TAGS = Tags(run="run", model="flux")
 RUNTIME_ENV = {"worker_process_setup_hook": "tests.jobs.fakes.install"}
 """For `ray.init`: the actors hold FakeGenerate."""
 
-
-_ALL = "FAKES_ALL"
+ALL = "FAKES_ALL"
+"""Set in the environment: `install` has fakes for all that would import torch, not for the actor only."""
 
 
 def install() -> None:
-    """Have this process take fakes for all that would import torch; in a worker of pytest's, for the actor only."""
+    """Have this process take fakes; in a worker of pytest's, for the actor only."""
     _replace("jobs.actors.generate", Generate=FakeGenerate)
     if seconds := float(os.environ.get("FAKES_WRITE_SECONDS", "0")):
         _slow_down(seconds)
-    if _ALL not in os.environ:
+    if ALL not in os.environ:
         return
     _replace("jobs.actors.models", check=lambda *_: FakeCall())
     _replace("jobs.actors.loading", check_devices=lambda *_, **__: None)
@@ -230,7 +230,7 @@ def _prepare_ray() -> None:
 
 
 def main() -> None:
-    os.environ[_ALL] = "1"
+    os.environ[ALL] = "1"
     install()
     from jobs.cli import app
 

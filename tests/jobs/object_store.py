@@ -1,4 +1,7 @@
-"""An S3 server in a process of its own, and a proxy before it that refuses, delays and cuts connections."""
+"""An S3 server in a process of its own, and a proxy before it that refuses, delays and cuts connections.
+
+`python -m tests.jobs.object_store` says a port that is free.
+"""
 
 from __future__ import annotations
 
@@ -110,3 +113,7 @@ def _wait_for(port: int) -> None:
             return
         time.sleep(0.2)
     raise TimeoutError(f"nothing listens on port {port}")
+
+
+if __name__ == "__main__":
+    print(free_port())

@@ -1,12 +1,11 @@
 """Calibrating a job's model over Ray, with the packaged model: a few prompts, few steps."""
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
 from rich.console import Console
 
 import teacache
@@ -17,20 +16,16 @@ from jobs.errors import JobFailed, Refused
 from tests.jobs.conftest import WriteShard
 
 # Ray 2.60 warns of its own defaults when its context is made.
-pytestmark = pytest.mark.filterwarnings(r"ignore::DeprecationWarning:ray\.data")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.usefixtures("cluster"),
+    pytest.mark.filterwarnings(r"ignore::DeprecationWarning:ray\.data"),
+]
 
 GENERATION: dict[str, Any] = {"num_inference_steps": 5, "width": 64, "height": 64, "max_sequence_length": 16}
 WORDS = ["a red ring", "a blue square on a white background", "green"]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
-
-
-@pytest.mark.slow
 def test_a_job_is_calibrated_as_the_pipeline_alone_would_be(
     job: Callable[..., Job], shard: WriteShard, tmp_path: Path
 ) -> None:

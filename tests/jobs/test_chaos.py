@@ -31,6 +31,7 @@ def suffer(folder: Path, output: str, kills: int, num_rows: int, **environment: 
     assert figures["rows begun again"] <= BATCH_SIZE * figures["kills"]
 
 
+@pytest.mark.slow
 def test_a_job_that_is_killed_loses_and_doubles_nothing(tmp_path: Path) -> None:
     suffer(tmp_path, str(tmp_path / "out"), kills=2, num_rows=80)
 

@@ -119,6 +119,7 @@ def test_a_manifest_that_cannot_be_written_ends_the_job(job: BuildJob, shard: Wr
     assert "\n" not in str(failed.value)
 
 
+@pytest.mark.slow
 def test_a_job_from_s3_to_s3_which_rays_own_file_system_reads(job: BuildJob) -> None:
     with object_store.server() as url:
         remote = S3FileSystem(endpoint_override=url)

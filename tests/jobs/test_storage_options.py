@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from typing import Any
 
 import fsspec
@@ -62,10 +61,8 @@ class Recorded(MemoryFileSystem):
 
 
 @pytest.fixture
-def recorded() -> Iterator[None]:
+def recorded() -> None:
     fsspec.register_implementation("recorded", Recorded)
-    yield
-    fsspec.config.conf.pop("recorded", None)
 
 
 @pytest.mark.usefixtures("recorded")

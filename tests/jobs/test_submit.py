@@ -25,7 +25,8 @@ from jobs.submit import Submission, _check_paths, _exit_code, _Log, _unneeded
 from jobs.submit import submit as send
 from tests.jobs.conftest import WriteShard
 from tests.jobs.fakes import COMMAND
-from tests.jobs.nodes import Nodes, free_port, started
+from tests.jobs.nodes import Nodes, started
+from tests.jobs.object_store import free_port
 
 pytestmark = pytest.mark.slow
 

@@ -123,6 +123,7 @@ def test_an_actor_that_cannot_load_its_model_ends_the_job(job: BuildJob, shard: 
     assert "\n" not in str(failed.value)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("log")
 def test_a_model_that_kills_its_actor_as_it_loads_is_no_loop(job: BuildJob, shard: WriteShard, tmp_path: Path) -> None:
     shard("a.parquet", id=["a", "b"], prompt=["a", "b"])

@@ -5,13 +5,12 @@ bytes, whatever the batch, the actor, the number of actors, the order, or a resu
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-import ray
 from PIL import Image
 
 from jobs.config.job import Job
@@ -23,7 +22,11 @@ from tests.jobs.test_run import PROMPT, manifest, run
 BuildJob = Callable[..., Job]
 
 # Ray 2.60 warns of its own defaults when its context is made.
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings(r"ignore::DeprecationWarning:ray\.data")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.usefixtures("cluster"),
+    pytest.mark.filterwarnings(r"ignore::DeprecationWarning:ray\.data"),
+]
 
 HOSTILE = "../../\u202e<script>/etc/passwd\n"
 CACHE = {"method": "adaptive", "tolerance": 1.0}
@@ -40,13 +43,6 @@ ROWS = [
         ]
     )
 ]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
 
 
 def hashes(output: Path) -> dict[str, str]:

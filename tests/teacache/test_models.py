@@ -6,8 +6,11 @@ from __future__ import annotations
 import copy
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,9 +19,12 @@ from torch import Tensor
 
 import teacache
 from teacache.cache import denoisers_of
+from teacache.configs import CacheConfig
 from teacache.registry import model_for
+from tests.teacache import test_ranks
 from tests.teacache.plain import plainly_cached
 from tests.teacache.test_hooks import Abort, abort_at, hooks_on
+from tests.teacache.test_ranks import COMPUTED, calibrated
 from tests.teacache.tiny import TINY, Tiny
 
 STEPS = 7
@@ -155,31 +161,48 @@ def test_a_pipeline_that_is_moved_starts_afresh(tiny: Tiny, pipe: Any) -> None:
     assert steps_computed(cache.stats) == {(0, 3)}
 
 
-def test_two_pipelines_in_two_threads_do_not_meet(tiny: Tiny) -> None:
+def check_two_threads(tiny: Tiny, config: CacheConfig, **arguments: Any) -> None:
+    """Two pipelines that make a step each in turn, in threads of their own, make what each makes alone."""
     pipes, seeds = [tiny.make() for _ in range(2)], [(1,), (2,)]
-    expected = []
-    for pipe, seed in zip(pipes, seeds, strict=True):
-        with teacache.enabled(pipe, EXTREME):
-            expected.append(generate(tiny, pipe, seeds=seed, steps=SHORT))
-    outputs: dict[int, Tensor] = {}
     barrier = threading.Barrier(2)
 
-    def run(index: int) -> None:
-        def meet(pipe: Any, step: int, timestep: Any, arguments: dict[str, Any]) -> dict[str, Any]:
-            barrier.wait(timeout=60)
-            return arguments
+    def meet(pipe: Any, step: int, timestep: Any, inputs: dict[str, Any]) -> dict[str, Any]:
+        barrier.wait(timeout=60)
+        return inputs
 
-        with teacache.enabled(pipes[index], EXTREME):
-            outputs[index] = generate(tiny, pipes[index], seeds=seeds[index], steps=SHORT, callback_on_step_end=meet)
+    def run(index: int, **more: Any) -> tuple[Tensor, Any]:
+        with teacache.enabled(pipes[index], config) as cache:
+            latents = generate(tiny, pipes[index], seeds=seeds[index], **arguments, **more)
+        assert cache.stats.skipped > 0
+        return latents, decisions(cache.stats)
 
-    threads = [threading.Thread(target=run, args=(index,)) for index in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert all(torch.equal(outputs[index], expected[index]) for index in range(2))
+    alone = [run(index) for index in range(2)]
+    with ThreadPoolExecutor(2) as threads:
+        together = list(threads.map(partial(run, callback_on_step_end=meet), range(2)))
+    for (latents, computed), (expected, expected_computed) in zip(together, alone, strict=True):
+        assert torch.equal(latents, expected)
+        assert computed == expected_computed
 
 
+@pytest.mark.some_classes
+def test_two_pipelines_in_two_threads_do_not_meet(tiny: Tiny) -> None:
+    check_two_threads(tiny, EXTREME, steps=SHORT)
+
+
+@pytest.mark.parametrize("name", ["CogVideoXPipeline", "FluxPipeline", "Lumina2Pipeline", "MochiPipeline"])
+@pytest.mark.parametrize("method", ["adaptive", "listed", "measured"])
+def test_in_two_threads_whatever_the_method(name: str, method: str, tmp_path: Path) -> None:
+    tiny = TINY[name]
+    measured = calibrated(tiny.make(), branches=2).save(tmp_path)
+    configs: dict[str, CacheConfig] = {
+        "adaptive": teacache.AdaptiveConfig(tolerance=tiny.tolerance),
+        "listed": teacache.ScheduleConfig(steps=COMPUTED, order=1),
+        "measured": teacache.ScheduleConfig(computed=len(COMPUTED), calibration=str(measured)),
+    }
+    check_two_threads(tiny, configs[method], steps=test_ranks.STEPS, guided=True)
+
+
+@pytest.mark.some_classes
 def test_a_deep_copy_has_no_cache(tiny: Tiny, pipe: Any) -> None:
     uncached = generate(tiny, pipe, steps=SHORT)
     with teacache.enabled(pipe, EXTREME) as cache:
@@ -194,6 +217,7 @@ def test_a_deep_copy_has_no_cache(tiny: Tiny, pipe: Any) -> None:
     assert cache.stats.steps == 2 * before.steps
 
 
+@pytest.mark.some_classes
 @pytest.mark.parametrize("own_scheduler", [False, True])
 def test_pipelines_that_share_a_denoiser_do_not_meet(tiny: Tiny, pipe: Any, own_scheduler: bool) -> None:
     other = copy.copy(pipe)

@@ -54,18 +54,17 @@ class Made:
 
 
 def make(rank: int, world: int, folder: str) -> None:
-    """What one process does."""
+    """What one process of several does."""
     torch.set_num_threads(1)
-    if world > 1:
-        # diffusers 0.42 divides by the number of accelerators, also where the CPU takes their place.
-        torch.accelerator.device_count = lambda: 1
-        meeting = f"file://{folder}/meeting"
-        one_minute = timedelta(seconds=60)
-        torch.distributed.init_process_group(
-            "gloo", init_method=meeting, rank=rank, world_size=world, timeout=one_minute
-        )
-    made = {each: run(*each, world, Path(folder, f"{each}.json")) for each in RUNS}
-    torch.save(made, f"{folder}/{world}-{rank}")
+    # diffusers 0.42 divides by the number of accelerators, also where the CPU takes their place.
+    torch.accelerator.device_count = lambda: 1
+    meeting, one_minute = f"file://{folder}/meeting", timedelta(seconds=60)
+    torch.distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=world, timeout=one_minute)
+    torch.save(make_all(world, folder), f"{folder}/{rank}")
+
+
+def make_all(world: int, folder: str) -> dict[tuple[str, str], Made]:
+    return {each: run(*each, world, Path(folder, f"{each}.json")) for each in RUNS}
 
 
 def run(case: str, method: str, world: int, calibration: Path) -> Made:
@@ -111,11 +110,11 @@ def calibrated(pipe: Any, *, branches: int) -> teacache.Calibration:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any, Any]:
-    """What one process makes, and each of two."""
-    folder = tmp_path_factory.mktemp("ranks")
-    for world in (1, 2):
-        spawn(make, (world, str(folder)), nprocs=world)  # type: ignore[no-untyped-call]
-    one, first, second = (torch.load(folder / name, weights_only=False) for name in ("1-0", "2-0", "2-1"))
+    """What this process makes, and each of two."""
+    folder = str(tmp_path_factory.mktemp("ranks"))
+    one = make_all(1, folder)
+    spawn(make, (2, folder), nprocs=2)  # type: ignore[no-untyped-call]
+    first, second = (torch.load(f"{folder}/{rank}", weights_only=False) for rank in range(2))
     return one, first, second
 
 

@@ -15,6 +15,8 @@ from torch.overrides import TorchFunctionMode
 
 import teacache
 from tests.teacache.test_hooks import SKIPPING
+from tests.teacache.test_models import steps_computed
+from tests.teacache.test_ranks import COMPUTED, calibrated
 from tests.teacache.tiny import TINY, cogvideox, flux
 
 READS = {
@@ -92,6 +94,15 @@ def test_a_schedule_reads_nothing_back(run: tuple[str, dict[str, Any]]) -> None:
     name, arguments = run
     reads, stats = count(name, teacache.ScheduleConfig(steps=(0, 1, 4, 8, 11)), **arguments)
     assert stats.skipped > 0
+    assert reads == 0
+
+
+def test_a_measured_schedule_reads_nothing_back(run: tuple[str, dict[str, Any]], tmp_path: Path) -> None:
+    name, arguments = run
+    calibration = calibrated(TINY[name].make(), branches=2 if "guided" in arguments else 0).save(tmp_path)
+    config = teacache.ScheduleConfig(computed=len(COMPUTED), calibration=str(calibration))
+    reads, stats = count(name, config, **arguments)
+    assert steps_computed(stats) == {COMPUTED}
     assert reads == 0
 
 

@@ -61,6 +61,7 @@ def test_steps_given_by_sigmas(name: str) -> None:
     assert len(cache.stats.calls) == 2
 
 
+@pytest.mark.some_classes
 @pytest.mark.parametrize("name", TINY)
 def test_a_callback_that_changes_nothing_changes_nothing(name: str) -> None:
     tiny = TINY[name]

@@ -363,6 +363,7 @@ def test_a_model_whose_sound_goes_by_another_scheduler_is_not_supplied(name: str
     assert torch.equal(guided(TINY[name], pipe), uncached)
 
 
+@pytest.mark.some_classes
 def test_statistics_count_skipped_calls(tiny: Tiny) -> None:
     pipe = tiny.make()
     with teacache.enabled(pipe, teacache.ScheduleConfig(steps=COMPUTED, order=0)) as cache:

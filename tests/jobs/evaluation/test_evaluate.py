@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ from typing import Any
 import psutil
 import pyarrow.parquet as pq
 import pytest
-import ray
 from rich.console import Console
 
 from jobs.config.job import Job
@@ -26,19 +25,16 @@ from jobs.run import generate
 from tests.jobs.conftest import WriteShard
 
 # Ray 2.60 warns of its own defaults when its context is made.
-pytestmark = pytest.mark.filterwarnings(r"ignore::DeprecationWarning:ray\.data")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.usefixtures("cluster"),
+    pytest.mark.filterwarnings(r"ignore::DeprecationWarning:ray\.data"),
+]
 
 BuildJob = Callable[..., Job]
 
 GENERATION: dict[str, Any] = {"num_inference_steps": 6, "width": 64, "height": 64, "max_sequence_length": 16}
 WORDS = ["a red ring", "a blue square on a white background", "green", "a large cross"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
 
 
 def run(job: Job, **options: Any) -> tuple[Tried, str]:
@@ -47,7 +43,6 @@ def run(job: Job, **options: Any) -> tuple[Tried, str]:
     return tried, log.getvalue()
 
 
-@pytest.mark.slow
 def test_every_setting_is_tried_once_and_beside_its_twin(job: BuildJob, shard: WriteShard, tmp_path: Path) -> None:
     shard("a.parquet", prompt=WORDS)
     small = job(generation=GENERATION, actors={"batch_size": 2})
@@ -71,7 +66,6 @@ def test_every_setting_is_tried_once_and_beside_its_twin(job: BuildJob, shard: W
     assert figures == [(trial.id, trial.method, trial.label, trial.psnr, trial.ssim) for trial in tried.trials]
 
 
-@pytest.mark.slow
 def test_after_a_kill_the_same_command_tries_what_is_missing(job: BuildJob, shard: WriteShard, tmp_path: Path) -> None:
     shard("a.parquet", prompt=WORDS)
     small = job(generation=GENERATION, actors={"batch_size": 2})
@@ -100,7 +94,6 @@ def without_times(trial: Trial) -> dict[str, Any]:
     return {name: value for name, value in asdict(trial).items() if "seconds" not in name and name != "actor"}
 
 
-@pytest.mark.slow
 def test_a_target_is_found_before_the_run_and_once(job: BuildJob, shard: WriteShard, tmp_path: Path) -> None:
     shard("a.parquet", prompt=WORDS)
     model = {"pipeline": "demo/flux", "dtype": "float32", "cache": {"method": "schedule", "target": {"psnr": 12}}}
