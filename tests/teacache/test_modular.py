@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler
+from diffusers import ClassifierFreeGuidance, FlowMatchEulerDiscreteScheduler
 from diffusers.modular_pipelines.flux.modular_blocks_flux import FluxCoreDenoiseStep
 from diffusers.modular_pipelines.minimax_h3.denoise import MiniMaxH3Ref2VADenoiseStep
 from diffusers.modular_pipelines.minimax_h3.modular_blocks_minimax_h3 import MiniMaxH3CoreDenoiseStep
@@ -95,6 +95,20 @@ def test_both_denoisers_of_wan_2_2_are_cached(guided: bool) -> None:
     assert all(call.skipped > 0 for call in calls)
     assert sum(call.steps for call in calls) == 2 * 10 * (1 + guided)
     assert hooks_on(pipe.transformer) == hooks_on(pipe.transformer_2) == []
+
+
+@pytest.mark.parametrize("stop", [0.8, 0.95])
+def test_steps_of_both_denoisers_count_where_guidance_stops_before_the_end(stop: float) -> None:
+    """0.95 of 10 steps: only the last one is unguided."""
+    pipe = modular.make_two_denoisers()
+    pipe.update_components(guider_2=ClassifierFreeGuidance(guidance_scale=4.0, stop=stop))
+    with teacache.enabled(pipe, EXTREME) as cache:
+        modular.generate_wan(pipe, steps=10, guided=True)
+        once = decisions(cache.take_stats())
+        for _ in range(2):
+            modular.generate_wan(pipe, steps=10, guided=True)
+    assert len(once) == 2 * 2
+    assert sorted(decisions(cache.stats), key=repr) == sorted(2 * once, key=repr)
 
 
 @pytest.mark.parametrize("attribute", ["transformer", "transformer_2"])
