@@ -70,7 +70,11 @@ def attach(transformer: nn.Module, model: Model | None, session: Session, *, ind
             latents, first = arguments.get(noisy), next(tensors_in((*args, *kwargs.values())))
             return Batch(1 if latents is None else len(latents), first.device, ranks_of(transformer))
 
-        call = session.begin(lambda: arguments[timestep], context.name, batch, kinds)
+        def stands_at() -> Any:
+            value, otherwise = arguments[timestep], "" if model is None else model.timestep_else
+            return arguments[otherwise] if otherwise and not len(value) else value
+
+        call = session.begin(stands_at, context.name, batch, kinds)
         if session.starts:
             check_no_other_cache(transformer)
         call.latents = arguments.get(noisy)

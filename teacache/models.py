@@ -106,6 +106,8 @@ class Model:
     """Submodules that the model calls between its blocks and whose output is in the residual already."""
     timestep: str = "timestep"
     """The argument of the transformer's forward that tells where the run stands."""
+    timestep_else: str = ""
+    """The argument that tells it where that one is empty, as nothing of the video is noisy."""
     latents: str = "hidden_states"
     """The argument of the transformer's forward that holds the noisy latents."""
     guidance: Literal["calls", "batch"] = "calls"

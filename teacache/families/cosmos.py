@@ -40,6 +40,7 @@ MODELS = (
         mixed_in=("sound", "action"),
         without_rows=("gen_seq",),
         timestep="vision_timesteps",
+        timestep_else="action_timesteps",  # of a video that is given whole
         latents="vision_tokens",
         pipelines=("Cosmos3OmniPipeline",),
     ),
