@@ -71,8 +71,7 @@ def attach(transformer: nn.Module, model: Model | None, session: Session, *, ind
             return Batch(1 if latents is None else len(latents), first.device, ranks_of(transformer))
 
         def stands_at() -> Any:
-            value, otherwise = arguments[timestep], "" if model is None else model.timestep_else
-            return arguments[otherwise] if otherwise and not len(value) else value
+            return arguments[timestep] if isinstance(timestep, str) else timestep(arguments)
 
         call = session.begin(stands_at, context.name, batch, kinds)
         if session.starts:
