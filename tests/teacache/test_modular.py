@@ -18,7 +18,7 @@ from tests.teacache.test_calibration import CALL, PROMPTS, PromptedFlux
 from tests.teacache.test_calibration import prompted as prompted
 from tests.teacache.test_hooks import Abort, hooks_on
 from tests.teacache.test_models import EXTREME, STEPS, decisions, skipping, steps_computed
-from tests.teacache.tiny import TINY, minimax_h3, modular
+from tests.teacache.tiny import TINY, flux, minimax_h3, modular
 from tests.teacache.tiny.base import quiet
 
 tiny = TINY["FluxModularPipeline"]
@@ -27,6 +27,19 @@ tiny = TINY["FluxModularPipeline"]
 def test_one_whose_transformer_is_not_loaded_has_nothing_to_cache() -> None:
     with pytest.raises(teacache.UnsupportedModelError, match="FluxModularPipeline has no transformer to cache"):
         teacache.enable(FluxCoreDenoiseStep().init_pipeline(), EXTREME)
+
+
+def test_one_whose_scheduler_is_not_loaded_is_refused() -> None:
+    """Without it nobody would tell the last step, which is to be computed."""
+    pipe = FluxCoreDenoiseStep().init_pipeline()
+    pipe.update_components(transformer=flux.make_transformer())
+    with pytest.raises(ValueError, match=r"scheduler of FluxModularPipeline, .*, is not loaded yet"):
+        teacache.enable(pipe, EXTREME)
+    assert hooks_on(pipe.transformer) == []
+    with teacache.enabled(pipe.transformer, EXTREME) as cache:
+        pipe.update_components(scheduler=FlowMatchEulerDiscreteScheduler())
+        tiny.generate(quiet(pipe), steps=STEPS)
+    assert [call.steps for call in cache.stats.calls] == [STEPS]
 
 
 def test_it_uses_the_calibration_of_another_pipeline_in_its_folder(prompted: PromptedFlux, tmp_path: Path) -> None:
