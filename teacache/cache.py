@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from diffusers import ModularPipeline
 from diffusers.utils.torch_utils import unwrap_module
 from torch import nn
 
@@ -86,6 +87,7 @@ def enable(target: Target, config: CacheConfig | None = None, *,
         UnsupportedModelError: teacache does not know the model.
         CoefficientsError: TeaCacheConfig without coefficients, and none are known for the model.
         AlreadyEnabledError: this cache, or one that the denoiser's `enable_cache` turned on, is on already.
+        ValueError: a modular pipeline has no scheduler yet; or a schedule's method does not go with the model.
     """
     config = TeaCacheConfig() if config is None else config
     denoisers = named_denoisers(target)
@@ -205,6 +207,11 @@ def progress_of(target: Target, config: CacheConfig) -> Progress:
     """How runs through the target's denoisers are told apart."""
     own = RunConfig() if isinstance(config, Uncached) else config
     steps, steps_callback = own.num_inference_steps, own.num_inference_steps_callback
+    if isinstance(target, ModularPipeline) and getattr(target, "scheduler", target) is None:
+        raise ValueError(
+            f"the scheduler of {type(target).__name__}, which tells where a run stands, is not loaded yet; load the "
+            "pipeline's components before the cache is turned on, or turn it on for the transformer"
+        )
     if isinstance(target, nn.Module) or getattr(target, "scheduler", None) is None:
         return TimestepProgress(steps_callback or (lambda: steps), own.current_timestep_callback)
     checked = isinstance(config, ScheduleConfig)

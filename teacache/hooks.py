@@ -70,7 +70,10 @@ def attach(transformer: nn.Module, model: Model | None, session: Session, *, ind
             latents, first = arguments.get(noisy), next(tensors_in((*args, *kwargs.values())))
             return Batch(1 if latents is None else len(latents), first.device, ranks_of(transformer))
 
-        call = session.begin(lambda: arguments[timestep], context.name, batch, kinds)
+        def stands_at() -> Any:
+            return arguments[timestep] if isinstance(timestep, str) else timestep(arguments)
+
+        call = session.begin(stands_at, context.name, batch, kinds)
         if session.starts:
             check_no_other_cache(transformer)
         call.latents = arguments.get(noisy)

@@ -104,8 +104,8 @@ class Model:
     """The submodule before which the published residual ends, where that is somewhere else."""
     idle: tuple[str, ...] = ()
     """Submodules that the model calls between its blocks and whose output is in the residual already."""
-    timestep: str = "timestep"
-    """The argument of the transformer's forward that tells where the run stands."""
+    timestep: str | Callable[[Arguments], Any] = "timestep"
+    """The argument of the transformer's forward that tells where the run stands, or what finds it among them."""
     latents: str = "hidden_states"
     """The argument of the transformer's forward that holds the noisy latents."""
     guidance: Literal["calls", "batch"] = "calls"

@@ -31,15 +31,14 @@ class Run:
     """Whether the scheduler has got what it gets at the current step."""
     num_steps: int = 0
     place: Place | None = None
+    ended: bool = False
+    """Whether its latest call was at the last step, and came to its end."""
+    goes_on_as: Run | None = None
+    """That of another denoiser at the same scheduler, where it came to the last step."""
 
     @property
     def last_step(self) -> bool:
         return self.place is not None and self.place.last
-
-    @property
-    def over(self) -> bool:
-        """Whether the last step has come to all branches."""
-        return self.last_step and len(self.called) >= len(self.branches)
 
     def move(self) -> None:
         """To the next step."""

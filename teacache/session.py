@@ -133,6 +133,7 @@ class Session:
             self.discard()
         run = self._place(timestep, context)
         assert run.place is not None
+        run.ended = False
         name = run.name_branch(context)
         run.called.append(name if context is None else context)
         if name not in run.branches:
@@ -163,16 +164,17 @@ class Session:
         except (RuntimeError, TypeError):
             self.discard()
             raise
-        if self._run is not None and self._run.over:
+        if self._run is not None and self._run.last_step:
+            self._run.ended = True
             for other in self.others:
-                other.come_to_end()
+                other.goes_on_as(self._run)
         return answer
 
-    def come_to_end(self) -> None:
-        """The run that the scheduler goes through ends in another denoiser: count what it did here. (Not every pipeline
-        tells when its call is over, as modular ones do not.)"""
-        if self._progress.exact and self._progress.current:
-            self._close(ended=True)
+    def goes_on_as(self, run: Run) -> None:
+        """The scheduler's run comes to its last step in another denoiser: what it did here counts if it ends there.
+        (Not every pipeline tells when its call is over, as modular ones do not.)"""
+        if self._run is not None and self._progress.exact and self._progress.current:
+            self._run.goes_on_as = run
 
     def to_scheduler(self, output: Tensor, sample: Tensor) -> Tensor:
         """What the scheduler gets in the place of the guided output."""
@@ -250,8 +252,8 @@ class Session:
         self._unread.clear()
         self._finished = Stats()
 
-    def _close(self, *, ended: bool = False) -> None:
-        if self._run is not None and (ended or self._counts()):
+    def _close(self) -> None:
+        if self._run is not None and self._counts():
             self.release()
             self._unread += self._run.branches.values()
         self._run = None
@@ -265,9 +267,10 @@ class Session:
     def _counts(self) -> bool:
         """Whether the run in hand is to be counted as it stands."""
         run = self._run
-        if self.call is not None:  # it never came to its end, as after Ctrl-C
+        if run is None or self.call is not None:  # it never came to its end, as after Ctrl-C
             return False
-        return run is not None and (run.last_step or not self._progress.knows_end or self._progress.completed)
+        elsewhere = run.goes_on_as is not None and run.goes_on_as.ended
+        return run.last_step or elsewhere or not self._progress.knows_end or self._progress.completed
 
     def _open_run(self) -> Stats:
         if self._run is None or not self._counts():

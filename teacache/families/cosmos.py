@@ -25,6 +25,12 @@ def _normed(block: Any, arguments: Arguments) -> Tensor:
     return normed
 
 
+def _timesteps(arguments: Arguments) -> Tensor:
+    """A video that is given whole has none; then actions are noisy."""
+    of_video: Tensor = arguments["vision_timesteps"]
+    return of_video if len(of_video) else arguments["action_timesteps"]
+
+
 MODELS = (
     Model(
         transformer="CosmosTransformer3DModel",
@@ -39,7 +45,7 @@ MODELS = (
         hidden_states="gen_seq",
         mixed_in=("sound", "action"),
         without_rows=("gen_seq",),
-        timestep="vision_timesteps",
+        timestep=_timesteps,
         latents="vision_tokens",
         pipelines=("Cosmos3OmniPipeline",),
     ),

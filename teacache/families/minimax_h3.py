@@ -21,12 +21,20 @@ def _modulated(block: Any, arguments: Arguments) -> Tensor:
     return modulated
 
 
+def _lowest(arguments: Arguments) -> Tensor:
+    """The video's timestep, on the way from 0 to 1. There are as many others as differ from it, which sound's does not
+    at the first step, so that their mean goes up and down."""
+    distinct: Tensor = arguments["timestep"]
+    return distinct.min()
+
+
 MODELS = (
     Model(
         transformer="MiniMaxH3Transformer3DModel",
         stack=(Blocks(name="transformer_blocks", returns=("hidden_states",)),),
         indicators={"modulated_input": Indicator(of_block=_modulated)},
         mixed_in=("sound",),
+        timestep=_lowest,
         shared=("temb", "adaln_indices", "rotary_emb", "attention_mask"),  # of the layout that all rows share
         pipelines=("MiniMaxH3ModularPipeline",),
     ),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler
+from diffusers import ClassifierFreeGuidance, FlowMatchEulerDiscreteScheduler
 from diffusers.modular_pipelines.flux.modular_blocks_flux import FluxCoreDenoiseStep
 from diffusers.modular_pipelines.minimax_h3.denoise import MiniMaxH3Ref2VADenoiseStep
 from diffusers.modular_pipelines.minimax_h3.modular_blocks_minimax_h3 import MiniMaxH3CoreDenoiseStep
@@ -18,7 +18,7 @@ from tests.teacache.test_calibration import CALL, PROMPTS, PromptedFlux
 from tests.teacache.test_calibration import prompted as prompted
 from tests.teacache.test_hooks import Abort, hooks_on
 from tests.teacache.test_models import EXTREME, STEPS, decisions, skipping, steps_computed
-from tests.teacache.tiny import TINY, minimax_h3, modular
+from tests.teacache.tiny import TINY, flux, minimax_h3, modular
 from tests.teacache.tiny.base import quiet
 
 tiny = TINY["FluxModularPipeline"]
@@ -27,6 +27,19 @@ tiny = TINY["FluxModularPipeline"]
 def test_one_whose_transformer_is_not_loaded_has_nothing_to_cache() -> None:
     with pytest.raises(teacache.UnsupportedModelError, match="FluxModularPipeline has no transformer to cache"):
         teacache.enable(FluxCoreDenoiseStep().init_pipeline(), EXTREME)
+
+
+def test_one_whose_scheduler_is_not_loaded_is_refused() -> None:
+    """Without it nobody would tell the last step, which is to be computed."""
+    pipe = FluxCoreDenoiseStep().init_pipeline()
+    pipe.update_components(transformer=flux.make_transformer())
+    with pytest.raises(ValueError, match=r"scheduler of FluxModularPipeline, .*, is not loaded yet"):
+        teacache.enable(pipe, EXTREME)
+    assert hooks_on(pipe.transformer) == []
+    with teacache.enabled(pipe.transformer, EXTREME) as cache:
+        pipe.update_components(scheduler=FlowMatchEulerDiscreteScheduler())
+        tiny.generate(quiet(pipe), steps=STEPS)
+    assert [call.steps for call in cache.stats.calls] == [STEPS]
 
 
 def test_it_uses_the_calibration_of_another_pipeline_in_its_folder(prompted: PromptedFlux, tmp_path: Path) -> None:
@@ -93,6 +106,20 @@ def test_both_denoisers_of_wan_2_2_are_cached(guided: bool) -> None:
     assert all(call.skipped > 0 for call in calls)
     assert sum(call.steps for call in calls) == 2 * 10 * (1 + guided)
     assert hooks_on(pipe.transformer) == hooks_on(pipe.transformer_2) == []
+
+
+@pytest.mark.parametrize("stop", [0.8, 0.95])
+def test_steps_of_both_denoisers_count_where_guidance_stops_before_the_end(stop: float) -> None:
+    """0.95 of 10 steps: only the last one is unguided."""
+    pipe = modular.make_two_denoisers()
+    pipe.update_components(guider_2=ClassifierFreeGuidance(guidance_scale=4.0, stop=stop))
+    with teacache.enabled(pipe, EXTREME) as cache:
+        modular.generate_wan(pipe, steps=10, guided=True)
+        once = decisions(cache.take_stats())
+        for _ in range(2):
+            modular.generate_wan(pipe, steps=10, guided=True)
+    assert len(once) == 2 * 2
+    assert sorted(decisions(cache.stats), key=repr) == sorted(2 * once, key=repr)
 
 
 @pytest.mark.parametrize("attribute", ["transformer", "transformer_2"])

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import CosmosActionCondition
 from torch import Tensor
 
 import teacache
@@ -58,3 +59,19 @@ def test_cosmos_3_is_cached_with_sound_and_without_it(sound: bool) -> None:
         assert torch.equal(cosmos3.generate(pipe, steps=STEPS, guided=True, enable_sound=sound), expected)
     assert [call.branch for call in cache.stats.calls] == ["cond", "uncond"] * 2
     assert steps_computed(cache.stats) == {(0, 3, 6)}
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["pipeline", "transformer"])
+def test_cosmos_3_is_cached_where_only_actions_are_noisy(alone: bool) -> None:
+    """Then none of the video has a timestep."""
+    pipe = cosmos3.make_pipeline(action_gen=True, action_dim=64)
+    video = torch.rand(5, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    action = CosmosActionCondition(
+        mode="inverse_dynamics", chunk_size=4, domain_name="umi", resolution_tier=256, video=video
+    )
+    asked = {"action": action, "enable_sound": False, "height": None, "width": None, "num_frames": None}
+    with teacache.enabled(pipe.transformer if alone else pipe, EXTREME) as cache:
+        for _ in range(2):
+            cosmos3.generate(pipe, steps=STEPS, guided=True, **asked)
+    assert [call.branch for call in cache.stats.calls] == ["cond", "uncond"] * 2
+    assert all(call.steps == STEPS and call.skipped > 0 for call in cache.stats.calls)

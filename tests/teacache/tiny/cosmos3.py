@@ -25,7 +25,8 @@ class Tokenizer:
         return 2
 
     def apply_chat_template(self, conversations: list[dict[str, str]], **arguments: Any) -> SimpleNamespace:
-        generator = torch.Generator().manual_seed(int(conversations[-1]["content"] or 0))
+        said = str(conversations[-1]["content"])
+        generator = torch.Generator().manual_seed(int(said) if said.isdecimal() else 0)
         return SimpleNamespace(input_ids=torch.randint(VOCABULARY, (5,), generator=generator).tolist())
 
 
@@ -43,12 +44,12 @@ class Sound(torch.nn.Module):
         return latents
 
 
-def make_pipeline() -> Cosmos3OmniPipeline:
+def make_pipeline(**config: Any) -> Cosmos3OmniPipeline:
     torch.manual_seed(0)
     transformer = Cosmos3OmniTransformer(
         head_dim=12, hidden_size=24, intermediate_size=32, latent_channel=16, num_attention_heads=2,
         num_hidden_layers=3, num_key_value_heads=1, patch_latent_dim=64, vocab_size=VOCABULARY, rope_axes_dim=(2, 2, 2),
-        sound_gen=True, sound_dim=4,
+        sound_gen=True, sound_dim=4, **config,
     )  # fmt: skip
     return quiet(Cosmos3OmniPipeline(
         transformer=transformer, text_tokenizer=Tokenizer(), vae=make_vae(), sound_tokenizer=Sound(),
