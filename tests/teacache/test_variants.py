@@ -17,7 +17,16 @@ SKIPPING = teacache.AdaptiveConfig(tolerance=1e9, max_consecutive_skips=1)
 """Computes every other step, the first three and the last."""
 
 
-@pytest.fixture(params=VARIANTS)
+MUCH_THE_SAME = {
+    "FluxControlInpaintPipeline", "FluxControlNetInpaintPipeline", "LTX2InContextPipeline", "PixArtAlphaPipeline",
+    "QwenImageControlNetInpaintPipeline", "QwenImageEditInpaintPipeline",
+    "StableDiffusion3ControlNetInpaintingPipeline", "StableDiffusion3PAGImg2ImgPipeline", "ZImageInpaintPipeline",
+}  # fmt: skip
+"""As another one here."""
+
+
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.slow if name in MUCH_THE_SAME else ())
+                        for name in VARIANTS])  # fmt: skip
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
