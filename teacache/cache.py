@@ -222,7 +222,7 @@ def progress_of(target: Target, config: CacheConfig) -> Progress:
             stacklevel=4,
         )
     pipeline = weakref.ref(target)  # a Cache that somebody holds on to keeps no pipeline alive
-    return PipelineProgress(lambda: pipeline().scheduler)  # type: ignore[union-attr]
+    return PipelineProgress(lambda: pipeline().scheduler, lambda: getattr(pipeline(), "_num_timesteps", None))  # type: ignore[union-attr]
 
 
 def published_for(target: Target) -> tuple[Published, ...]:

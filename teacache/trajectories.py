@@ -1,9 +1,10 @@
 """Which run, which step and which guidance branch does a denoiser call belong to?
 
 Nothing announces it. On a pipeline the scheduler tells: every run gets a new `timesteps` tensor from `set_timesteps`,
-and its `step_index` moves between steps. On a transformer alone, or with a scheduler that keeps no index, the value of
-the timestep tells: a run goes one way, and a value that does not go on in that direction starts a new run. The branch
-is the pipeline's `cache_context` where it enters one, otherwise the ordinal of the call at its step.
+and its `step_index` moves between steps. On a transformer alone, or with a scheduler that keeps no index or stands
+still, the value of the timestep tells: a run goes one way, and a value that does not go on in that direction starts a
+new run. The branch is the pipeline's `cache_context` where it enters one, otherwise the ordinal of the call at its
+step.
 """
 
 from __future__ import annotations
@@ -16,6 +17,10 @@ import torch
 from torch import Tensor
 
 from teacache.sensitivity import sensitivities
+
+STOPPED_BEFORE = frozenset({"SCMScheduler", "LTXEulerAncestralRFScheduler"})
+"""Schedulers whose last timestep is the end of the run, not a step of it: their pipelines (SANA-Sprint; LTX-Video's for
+long videos) leave it out."""
 
 
 class Place(NamedTuple):
@@ -132,18 +137,26 @@ class TimestepProgress:
 class PipelineProgress:
     """Follows a pipeline's scheduler by its step index; reads nothing back from the device.
 
-    Falls back to the timestep's value where there is no index, and for runs that do not come from this
-    pipeline: calls that repeat while the index stands still and the timestep does not.
+    Falls back to the timestep's value where there is no index, and for calls that repeat while the index stands still
+    and the timestep does not. Either these do not come from this pipeline, or it has a copy of the scheduler for every
+    frame (SkyReels-V2's diffusion forcing), and its own has never made a step.
     """
 
-    def __init__(self, scheduler_of: Callable[[], Any]) -> None:
-        self._scheduler_of = scheduler_of
+    def __init__(self, scheduler_of: Callable[[], Any], num_steps: Callable[[], int | None] = lambda: None) -> None:
+        """
+        Args:
+            num_steps: how many steps the pipeline says its run has; asked where the scheduler stands still.
+        """
+        self._scheduler_of, self._num_steps = scheduler_of, num_steps
         self._timesteps: Tensor | None = None
         self._index = 0
         self._timestep: Any = None
-        self._foreign = False
+        self._foreign = self._standing = False
         self._forgotten = False
-        self._by_value = TimestepProgress(lambda: None if self._foreign else len(scheduler_of().timesteps))
+        self._by_value = TimestepProgress(self._total)
+
+    def _total(self) -> int | None:
+        return self._num_steps() if self._standing else None if self._foreign else _steps_of(self._scheduler_of())
 
     def place(self, timestep: Callable[[], Any], *, repeats: bool) -> Place:
         scheduler = self._scheduler_of()
@@ -152,9 +165,9 @@ class PipelineProgress:
         starts = renewed or self._forgotten
         self._timesteps, self._forgotten = scheduler.timesteps, False
         if renewed:
-            self._foreign = False
+            self._foreign = self._standing = False
             self._by_value.forget()
-        index = None if self._foreign else _index(scheduler, timestep)
+        index = None if self._foreign or self._standing else _index(scheduler, timestep)
         if index is None:
             return self._by_value.place(timestep, repeats=repeats)
         moves = starts or index != self._index
@@ -162,9 +175,12 @@ class PipelineProgress:
         if moves:
             self._timestep = timestep()
         elif repeats and _value(timestep()) != _value(self._timestep):
-            self._foreign = True
+            self._standing = getattr(scheduler, "step_index", 0) is None
+            self._foreign = not self._standing
+            if self._standing:  # so that was the first step
+                self._by_value.place(lambda: self._timestep, repeats=False)
             return self._by_value.place(timestep, repeats=repeats)
-        return Place(starts=starts, moves=moves, step=index, total=len(scheduler.timesteps))
+        return Place(starts=starts, moves=moves, step=index, total=_steps_of(scheduler))
 
     def forget(self) -> None:
         self._forgotten = True
@@ -180,20 +196,26 @@ class PipelineProgress:
 
     @property
     def knows_end(self) -> bool:
-        return not self._foreign
+        return self._by_value.knows_end if self._standing else not self._foreign
 
     @property
     def completed(self) -> bool:
         scheduler = self._scheduler_of()
         index = getattr(scheduler, "step_index", None)
         timesteps = self._timesteps
-        return timesteps is not None and timesteps is scheduler.timesteps and (index or 0) >= len(timesteps)
+        return timesteps is not None and timesteps is scheduler.timesteps and (index or 0) >= _steps_of(scheduler)
 
     def scheduler(self) -> Any:
         return self._scheduler_of()
 
     def sensitivities(self) -> tuple[float, ...]:
         return () if self._foreign else sensitivities(self._scheduler_of())
+
+
+def _steps_of(scheduler: Any) -> int:
+    """How many steps a run has."""
+    count = len(scheduler.timesteps)
+    return count - 1 if any(kind.__name__ in STOPPED_BEFORE for kind in type(scheduler).__mro__) else count
 
 
 def _index(scheduler: Any, timestep: Callable[[], Any]) -> int | None:

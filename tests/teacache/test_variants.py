@@ -1,0 +1,104 @@
+"""Pipelines that have a known model and are in no sweep: what a sweep looks at, in short."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+import teacache
+from tests.teacache.test_hooks import Abort, abort_at
+from tests.teacache.test_models import decisions, steps_computed
+from tests.teacache.tiny import TINY
+from tests.teacache.variants import VARIANTS, generate, make
+
+SKIPPING = teacache.AdaptiveConfig(tolerance=1e9, max_consecutive_skips=1)
+"""Computes every other step, the first three and the last."""
+
+
+MUCH_THE_SAME = {
+    "FluxControlInpaintPipeline", "FluxControlNetInpaintPipeline", "LTX2InContextPipeline", "PixArtAlphaPipeline",
+    "QwenImageControlNetInpaintPipeline", "QwenImageEditInpaintPipeline",
+    "StableDiffusion3ControlNetInpaintingPipeline", "StableDiffusion3PAGImg2ImgPipeline", "ZImageInpaintPipeline",
+}  # fmt: skip
+"""As another one here."""
+
+
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.slow if name in MUCH_THE_SAME else ())
+                        for name in VARIANTS])  # fmt: skip
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def pipe(name: str) -> Any:
+    return make(name)
+
+
+def test_nothing_skipped_is_bit_identical_and_skipping_skips(name: str, pipe: Any) -> None:
+    uncached = generate(name, pipe)
+    assert torch.isfinite(uncached).all()
+    with teacache.enabled(pipe, teacache.AdaptiveConfig(tolerance=0)) as cache:
+        assert torch.equal(generate(name, pipe), uncached)
+    assert cache.stats.skipped == 0 < cache.stats.steps
+    with teacache.enabled(pipe, SKIPPING) as cache:
+        assert not torch.equal(generate(name, pipe), uncached)
+    late = VARIANTS[name].late
+    for call in cache.stats.calls:
+        (sample,) = call.computed
+        skipped = {late + 3 + 2 * time for time in range(len(sample))} - {len(sample) - 1}
+        assert sample == tuple(step not in skipped for step in range(len(sample)))
+    assert len(cache.stats.calls) == VARIANTS[name].runs * len({call.branch for call in cache.stats.calls})
+
+
+def test_an_aborted_run_leaves_nothing_behind(name: str, pipe: Any) -> None:
+    with teacache.enabled(pipe, SKIPPING) as cache:
+        fresh = generate(name, pipe)
+        fresh_decisions = decisions(cache.take_stats())
+        for step in (0, 3):
+            with pytest.raises(Abort):
+                generate(name, pipe, seeds=(7,), callback_on_step_end=abort_at(step))
+            assert torch.equal(generate(name, pipe), fresh)
+        assert decisions(cache.stats) == fresh_decisions * 2
+
+
+LONG = {"num_frames": 17, "base_num_frames": 9, "overlap_history": 5, "ar_step": 0}
+"""17 frames in three runs: 9 at once, of which 5 are known but in the first."""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "runs"), [({"ar_step": 0}, 1), (LONG, 3), ({**LONG, "addnoise_condition": 20}, 3)]
+)
+def test_steps_are_known_where_every_frame_has_a_scheduler(arguments: dict[str, Any], runs: int) -> None:
+    """The pipeline's own stands still; from one part of a long video to the next timesteps may go on falling."""
+    name, config = "SkyReelsV2DiffusionForcingPipeline", teacache.ScheduleConfig(steps=(0, 2, 4, 6), order=0)
+    pipe = make(name)
+    with teacache.enabled(pipe, config) as cache:
+        generate(name, pipe, **arguments)
+    assert steps_computed(cache.stats) == {(0, 2, 4, 6)}
+    assert len(cache.stats.calls) == 2 * runs
+    assert cache.stats.steps == 2 * runs * 7
+
+
+@pytest.mark.parametrize(("left_out", "computed"), [((1, 2), (0, 2)), ((0,), (0, 1, 2)), ((3,), (0, 1, 2))])
+def test_guidance_by_skipped_layers_is_a_branch_of_its_own(
+    left_out: tuple[int, ...], computed: tuple[int, ...]
+) -> None:
+    """Three of the steps have it. Without the first or last block nothing stands in for it: it is computed."""
+    tiny = TINY["StableDiffusion3Pipeline"]
+    pipe = tiny.make()
+    guided: dict[str, Any] = {
+        "guided": True,
+        "steps": 7,
+        "skip_guidance_layers": list(left_out),
+        "skip_layer_guidance_stop": 0.5,
+    }
+    uncached = tiny.generate(pipe, **guided)
+    with teacache.enabled(pipe, teacache.AdaptiveConfig(tolerance=0)):
+        assert torch.equal(tiny.generate(pipe, **guided), uncached)
+    with teacache.enabled(pipe, teacache.ScheduleConfig(steps=(0, 1, 3, 6), order=0)) as cache:
+        tiny.generate(pipe, **guided)
+    whole, without = cache.stats.calls
+    assert steps_computed(teacache.Stats(calls=(whole,))) == {(0, 1, 3, 6)}
+    assert steps_computed(teacache.Stats(calls=(without,))) == {computed}
