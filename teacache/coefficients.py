@@ -59,7 +59,7 @@ def _matches(entry: Published, checkpoint: Checkpoint) -> bool:
     return (
         entry.transformer == checkpoint.transformer
         and entry.config is not None
-        and entry.pipeline in checkpoint.pipeline
+        and entry.pipeline in checkpoint.pipeline.replace("Modular", "")
         and entry.denoisers in (None, checkpoint.denoisers)
         and all(name in checkpoint.config and checkpoint.config[name] == value for name, value in entry.config.items())
     )

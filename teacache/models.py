@@ -188,7 +188,7 @@ class Published:
     config: Mapping[str, Any] | None = field(default_factory=dict)
     """What tells the checkpoint: fields of the transformer's config. None: nothing does, it is taken by name only."""
     pipeline: str = ""
-    """A part of the pipeline's class name that tells it, where the config does not."""
+    """A part of the pipeline's class name that tells it, where the config does not; goes for modular ones too."""
     denoisers: int | None = None
     """How many denoisers its pipeline has, where that tells it."""
     indicator: str = ""

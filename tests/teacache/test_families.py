@@ -113,6 +113,24 @@ def test_a_checkpoint_is_told_by_its_config(transformer: str, config: dict[str, 
         find_recipe(teacache.TeaCacheConfig(), other)
 
 
+@pytest.mark.parametrize("name", PIPELINES)
+def test_the_modular_pipeline_of_a_checkpoint_tells_it_too(name: str) -> None:
+    transformer, config, _ = next(checkpoint for checkpoint in CHECKPOINTS if checkpoint[-1] == name)
+    modular = PIPELINES[name].replace("Pipeline", "ModularPipeline")
+    checkpoint = Checkpoint(transformer=transformer, config=config, pipeline=modular)
+    expected = next(entry for entry in PUBLISHED if (entry.transformer, entry.name) == (transformer, name))
+    assert find_recipe(teacache.TeaCacheConfig(), checkpoint).coefficients == expected.coefficients
+
+
+def test_an_edit_pipeline_takes_no_recipe_of_another_task() -> None:
+    transformer, config, _ = next(checkpoint for checkpoint in CHECKPOINTS if checkpoint[-1] == "Qwen-Image")
+    for pipeline in ("QwenImageEditPipeline", "QwenImageEditModularPipeline"):
+        with pytest.raises(teacache.CoefficientsError, match="no coefficients are published"):
+            find_recipe(
+                teacache.TeaCacheConfig(), Checkpoint(transformer=transformer, config=config, pipeline=pipeline)
+            )
+
+
 @pytest.mark.parametrize("name", ["StableDiffusion3Pipeline", "ZImagePipeline"])
 def test_where_nothing_is_published_teacache_tells_how_to_calibrate(name: str) -> None:
     pipe = TINY[name].make()
