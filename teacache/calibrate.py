@@ -30,7 +30,7 @@ from teacache.recording import Recorder, Recording, SchedulerOutputs
 from teacache.registry import MODELS, model_for
 from teacache.rollouts import default_counts, measure
 from teacache.scheduling import find_schedules
-from teacache.trajectories import Progress
+from teacache.trajectories import Progress, steps_of
 
 
 def calibrate(
@@ -108,7 +108,8 @@ def record(pipe: Pipeline, prompt: str, *, number: int = 0, num_inference_steps:
 
     Raises:
         UnsupportedModelError: teacache does not know the model.
-        ValueError: the run leaves out one of the pipeline's denoisers (MiniMax-H3 has one for given references).
+        ValueError: the run leaves out one of the pipeline's denoisers (MiniMax-H3 has one for given references), or
+            makes more steps than its scheduler has (SkyReels-V2's diffusion forcing with `ar_step`).
     """
     recorders: dict[tuple[str, int], Recorder] = {}
 
@@ -128,6 +129,9 @@ def record(pipe: Pipeline, prompt: str, *, number: int = 0, num_inference_steps:
     unused = named_denoisers(pipe).keys() - {recording.denoiser for recording in recordings}
     if unused:
         raise ValueError(f"a run has fewer than 2 steps in {', '.join(sorted(unused))}; give more steps, or unload it")
+    made, known = max(one.first_step + one.steps for one in recordings), steps_of(pipe.scheduler)
+    if made > known:  # as where frames are denoised one after the other
+        raise ValueError(f"a run makes {made} steps, its scheduler knows {known}; such a run can't be calibrated")
     if any(model_for(denoiser).otherwise_scheduled for denoiser in named_denoisers(pipe).values()):
         return recordings  # there is more in the outputs than this scheduler gets
     return list(map(outputs.of, recordings))
@@ -156,7 +160,7 @@ def conditions_of(pipe: Pipeline, prompts: Sequence[str], *, num_inference_steps
         },
         scheduler=described(scheduler),
         num_inference_steps=num_inference_steps,
-        timesteps=tuple(scheduler.timesteps.tolist()),
+        timesteps=tuple(scheduler.timesteps[: steps_of(scheduler)].tolist()),
         sigmas=() if sigmas is None else tuple(sigmas.tolist()),
         call=plain(call),
         prompts=len(prompts),

@@ -156,7 +156,7 @@ class PipelineProgress:
         self._by_value = TimestepProgress(self._total)
 
     def _total(self) -> int | None:
-        return self._num_steps() if self._standing else None if self._foreign else _steps_of(self._scheduler_of())
+        return self._num_steps() if self._standing else None if self._foreign else steps_of(self._scheduler_of())
 
     def place(self, timestep: Callable[[], Any], *, repeats: bool) -> Place:
         scheduler = self._scheduler_of()
@@ -180,7 +180,7 @@ class PipelineProgress:
             if self._standing:  # so that was the first step
                 self._by_value.place(lambda: self._timestep, repeats=False)
             return self._by_value.place(timestep, repeats=repeats)
-        return Place(starts=starts, moves=moves, step=index, total=_steps_of(scheduler))
+        return Place(starts=starts, moves=moves, step=index, total=steps_of(scheduler))
 
     def forget(self) -> None:
         self._forgotten = True
@@ -203,7 +203,7 @@ class PipelineProgress:
         scheduler = self._scheduler_of()
         index = getattr(scheduler, "step_index", None)
         timesteps = self._timesteps
-        return timesteps is not None and timesteps is scheduler.timesteps and (index or 0) >= _steps_of(scheduler)
+        return timesteps is not None and timesteps is scheduler.timesteps and (index or 0) >= steps_of(scheduler)
 
     def scheduler(self) -> Any:
         return self._scheduler_of()
@@ -212,7 +212,7 @@ class PipelineProgress:
         return () if self._foreign else sensitivities(self._scheduler_of())
 
 
-def _steps_of(scheduler: Any) -> int:
+def steps_of(scheduler: Any) -> int:
     """How many steps a run has."""
     count = len(scheduler.timesteps)
     return count - 1 if any(kind.__name__ in STOPPED_BEFORE for kind in type(scheduler).__mro__) else count

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
 
 import teacache
+from teacache.calibrate import conditions_of, record
+from teacache.recording import Recording
 from tests.teacache.test_hooks import Abort, abort_at
 from tests.teacache.test_models import decisions, steps_computed
 from tests.teacache.tiny import TINY
-from tests.teacache.variants import VARIANTS, generate, make
+from tests.teacache.variants import STEPS, VARIANTS, generate, make
 
 SKIPPING = teacache.AdaptiveConfig(tolerance=1e9, max_consecutive_skips=1)
 """Computes every other step, the first three and the last."""
@@ -102,3 +106,32 @@ def test_guidance_by_skipped_layers_is_a_branch_of_its_own(
     whole, without = cache.stats.calls
     assert steps_computed(teacache.Stats(calls=(whole,))) == {(0, 1, 3, 6)}
     assert steps_computed(teacache.Stats(calls=(without,))) == {computed}
+
+
+def recorded(name: str, pipe: Any, **arguments: Any) -> list[Recording]:
+    """What calibration gets from a run, which is made by the tests' own call in the place of one with a text."""
+    module = importlib.import_module("teacache.calibrate")  # the package has the function under that name
+
+    def run(pipe: Any, prompt: str, **call: Any) -> None:
+        generate(name, pipe, **arguments)
+
+    with mock.patch.object(module, "_run", run):
+        return record(pipe, "")
+
+
+@pytest.mark.parametrize("name", ["SanaSprintPipeline", "QwenImageImg2ImgPipeline"])
+def test_a_calibration_is_for_as_many_steps_as_a_run_has(name: str) -> None:
+    """SANA-Sprint's scheduler ends with a timestep that is no step."""
+    pipe = make(name)
+    recordings = recorded(name, pipe)
+    assert recordings
+    conditions = conditions_of(pipe, [""], num_inference_steps=STEPS)
+    assert {one.first_step + one.steps for one in recordings} == {len(conditions.timesteps)}
+
+
+def test_runs_with_more_steps_than_timesteps_are_not_calibrated() -> None:
+    """Without a delay from frame to frame there are as many."""
+    name = "SkyReelsV2DiffusionForcingPipeline"
+    with pytest.raises(ValueError, match=r"^a run makes 11 steps, its scheduler knows 7; .* can't be calibrated$"):
+        recorded(name, make(name))
+    assert {one.steps for one in recorded(name, make(name), ar_step=0)} == {STEPS}
