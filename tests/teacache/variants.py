@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tests.teacache.tiny import TINY, cosmos, flux, hunyuan, ltx, wan
-from tests.teacache.tiny.base import Generate, generators, images, quiet, rows, tiny_vae
+from tests.teacache.tiny.base import Generate, generators, images, quiet, rows, tiny_vae, tiny_video_vae
 
 STEPS = 7
 
@@ -204,6 +204,12 @@ def generate_windows(pipe: Any, *, seeds: Sequence[int] = (0,), steps: int = STE
     return latents
 
 
+def with_video_vae(pipe: Any, **config: Any) -> dict[str, Any]:
+    vae = tiny_video_vae()
+    vae.register_to_config(temporal_compression_ratio=1)
+    return {"vae": vae, "transformer": changed(pipe.transformer, **config)}
+
+
 def footage(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
     return {"video": [photo(seeds, height, width)["image"]] * 5}
 
@@ -224,6 +230,7 @@ _qwen = partial(Variant, sibling="QwenImagePipeline", parts=with_qwen_vae)
 _z_image = partial(Variant, sibling="ZImagePipeline", parts=with_vae)
 _flux = partial(Variant, sibling="FluxPipeline", parts=with_vae)
 _klein = partial(Variant, sibling="Flux2KleinPipeline", size=(64, 64))
+_cogvideox = partial(Variant, sibling="CogVideoXPipeline", drops=("num_frames",))
 _sprint = partial(Variant, sibling="SanaPipeline", parts=with_sprint, size=(64, 64), guided=False, drops=(
     "negative_prompt", "negative_prompt_embeds", "negative_prompt_attention_mask",
 ))  # fmt: skip
@@ -283,6 +290,10 @@ VARIANTS: Mapping[str, Variant] = {
                                        given=controlled, size=(32, 32)),
     "LTX2ConditionPipeline": Variant(sibling="LTX2Pipeline", size=(32, 32)),
     "LTX2InContextPipeline": Variant(sibling="LTX2Pipeline", size=(32, 32)),
+    "CogVideoXVideoToVideoPipeline": _cogvideox(parts=with_video_vae, given=footage),
+    "CogVideoXFunControlPipeline": _cogvideox(parts=partial(with_video_vae, in_channels=8), given=lambda *at: {
+        "control_video": footage(*at)["video"],
+    }),
     "SkyReelsV2DiffusionForcingPipeline": _forcing(given=asynchronous),
     "SkyReelsV2DiffusionForcingImageToVideoPipeline": _forcing(given=photo, parts=with_wan_vae,
                                                                generate=partial(wan.generate, num_frames=9)),
