@@ -102,8 +102,10 @@ def calibrated(pipe: Any, *, branches: int) -> teacache.Calibration:
         slope = (step - nodes[-1]) / (nodes[-1] - nodes[-2]) if len(nodes) > 1 else 0.0
         outputs = [*[0.0] * (len(nodes) - 2), -slope, 1.0 + slope][-len(nodes) :]
         rows.append((0.01, *(weight for output in outputs for weight in (output, *[0.0] * branches))))
+    conditions = conditions_of(pipe, [], num_inference_steps=STEPS)
+    conditions = replace(conditions, timesteps=tuple(map(float, range(STEPS, 0, -1))))  # there was no run yet
     return teacache.Calibration(
-        conditions=conditions_of(pipe, [], num_inference_steps=STEPS), indicator="", polynomials={}, schedules={},
+        conditions=conditions, indicator="", polynomials={}, schedules={},
         measured={"transformer": (Schedule(steps=COMPUTED, error=0.0, weights=tuple(rows), branches=branches or 1),)},
     )  # fmt: skip
 
