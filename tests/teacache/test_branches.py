@@ -100,6 +100,7 @@ def replay(transformer: Any, runs: list[Recorded], contexts: list[str] | None = 
     return outputs
 
 
+@pytest.mark.some_classes
 @pytest.mark.parametrize("name", TINY)
 def test_three_branches_do_not_mix(name: str) -> None:
     """Each comes out the same whatever the others are; with contexts, the same as alone."""
