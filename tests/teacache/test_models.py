@@ -131,6 +131,7 @@ def test_an_aborted_run_leaves_nothing_behind(tiny: Tiny, pipe: Any) -> None:
         assert decisions(cache.stats) == fresh_decisions * 2
 
 
+@pytest.mark.some_classes
 def test_changes_between_runs_start_afresh(tiny: Tiny, pipe: Any) -> None:
     """Another number of steps, shape, batch or type: each run is as in a pipeline just made."""
     changes: list[dict[str, Any]] = [{}, {"steps": 6}, {"steps": 6, **tiny.other_shape}]
@@ -150,6 +151,7 @@ def test_changes_between_runs_start_afresh(tiny: Tiny, pipe: Any) -> None:
             assert decisions(cache.take_stats()) == computed
 
 
+@pytest.mark.some_classes
 def test_a_pipeline_that_is_moved_starts_afresh(tiny: Tiny, pipe: Any) -> None:
     with teacache.enabled(pipe, EXTREME) as cache:
         for dtype in tiny.dtypes:

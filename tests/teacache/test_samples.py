@@ -66,7 +66,8 @@ def test_captions_of_different_lengths_do_not_change_each_other(method: str) -> 
     assert check(tiny, method, range(8), [range(8), (6, 3, 0, 7, 1, 5, 2, 4)], padded=True) > 1
 
 
-@pytest.mark.parametrize("method", ["TeaCache", pytest.param("Adaptive", marks=pytest.mark.some_classes)])
+@pytest.mark.some_classes
+@pytest.mark.parametrize("method", ["TeaCache", "Adaptive"])
 @pytest.mark.parametrize("name", [name for name, tiny in TINY.items() if tiny.batched and name not in MAIN])
 def test_each_of_two_samples_is_as_if_alone(name: str, method: str) -> None:
     check(TINY[name], method, (1, 2), [(2, 1)])
@@ -91,7 +92,8 @@ class Listed:
     def observe(self, computed: Computed) -> None: ...
 
 
-@pytest.mark.parametrize("order", [pytest.param(0, marks=pytest.mark.some_classes), 1])
+@pytest.mark.some_classes
+@pytest.mark.parametrize("order", [0, 1])
 @pytest.mark.parametrize("name", [name for name, tiny in TINY.items() if tiny.batched])
 def test_samples_that_are_computed_at_different_steps_do_not_meet(name: str, order: int) -> None:
     tiny = TINY[name]

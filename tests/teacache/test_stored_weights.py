@@ -29,6 +29,7 @@ def offload_blocks(pipe: Any, folder: Path) -> None:
         )  # fmt: skip
 
 
+@pytest.mark.some_classes
 @pytest.mark.usefixtures("lost_when_offloaded")
 @pytest.mark.parametrize("name", [name for name in TINY if name not in NOT_IN_DIFFUSERS])
 def test_a_run_with_blocks_offloaded_is_as_without(name: str, tmp_path: Path) -> None:

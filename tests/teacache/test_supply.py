@@ -115,6 +115,7 @@ def guided(tiny: Tiny, pipe: Any, **arguments: Any) -> Tensor:
     return tiny.generate(pipe, **{"steps": STEPS, "guided": guides, **arguments})
 
 
+@pytest.mark.some_classes
 def test_skipped_steps_run_no_denoiser_and_the_scheduler_gets_what_is_supplied(tiny: Tiny) -> None:
     pipe = tiny.make()
     uncached = guided(tiny, pipe)
