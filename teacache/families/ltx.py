@@ -1,4 +1,5 @@
-"""LTX-Video, and LTX-2, whose blocks carry the sound beside the video."""
+"""LTX-Video, LTX-2, whose blocks carry the sound beside the video, and SANA-WM's refiner, an LTX-2 for video alone that
+goes through it part by part, each in a run of its own."""
 
 from __future__ import annotations
 
@@ -27,6 +28,12 @@ def _modulated_video(block: Any, arguments: Arguments) -> Tensor:
     return modulated
 
 
+def _keeps_part(arguments: Arguments) -> bool:
+    """What the video starts with, and a part that is done, go through the blocks once, which keep their keys and values
+    for the parts that follow."""
+    return "capture" in (arguments.get("kv_cache_mode") or "")
+
+
 MODELS = (
     Model(
         transformer="LTXVideoTransformer3DModel",
@@ -45,6 +52,14 @@ MODELS = (
         shared=(),
         guidance="batch",
         pipelines=("LTX2Pipeline", "LTX2ImageToVideoPipeline"),
+    ),
+    Model(
+        transformer="SanaWMLTX2RefinerTransformer3DModel",
+        stack=(Blocks(name="transformer_blocks", returns=("hidden_states",)),),
+        indicators={"modulated_input": Indicator(of_block=_modulated_video)},
+        shared=(),
+        apart=_keeps_part,
+        pipelines=("SanaWMLTX2Refiner",),
     ),
 )
 

@@ -41,6 +41,7 @@ def test_a_pipeline_is_tested_with_all_that_its_call_takes(name: str) -> None:
     alone = (
         "WanVACEPipeline", "PRXPipeline", "Kandinsky6SRPipeline", "MiniMaxMusic3ModularPipeline",
         "MiniMaxH3ModularPipeline", "WanAnimate2ModularPipeline", "Cosmos3OmniPipeline", "SanaWMPipeline",
+        "SanaWMLTX2Refiner",
     )  # fmt: skip
     assert tiny.batched or name in alone
 
