@@ -27,8 +27,10 @@ class Run:
     """What the denoiser answered to them."""
     skipped: bool = False
     """Whether it did not run for one of them."""
+    asked: bool = False
+    """Whether the scheduler has come for an output at the current step."""
     passed_on: bool = False
-    """Whether the scheduler has got what it gets at the current step."""
+    """Whether it has got what it gets there."""
     num_steps: int = 0
     place: Place | None = None
     ended: bool = False
@@ -44,7 +46,7 @@ class Run:
         """To the next step."""
         self.called.clear()
         self.answers.clear()
-        self.skipped = self.passed_on = False
+        self.skipped = self.asked = self.passed_on = False
         self.num_steps += 1
 
     def name_branch(self, context: str | None) -> str:
@@ -75,6 +77,7 @@ class Run:
 
     def to_scheduler(self, output: Tensor, sample: Tensor) -> Tensor:
         """What the scheduler gets in the place of the guided output."""
+        self.asked = True
         if self.supply is None or self.place is None or not self.called or self.passed_on:
             return output
         if not self.skipped and records_gradients(output):

@@ -183,7 +183,11 @@ class Session:
         return self._run.to_scheduler(output, sample)
 
     def _place(self, timestep: Callable[[], Any], context: str | None) -> Run:
-        """The run that a call belongs to, with its step brought up to date."""
+        """The run that a call belongs to, with its step brought up to date.
+
+        Raises:
+            ValueError: a scheduler that is to be supplied was left out at the step before.
+        """
         run = self._run
         crowded = run is not None and (len(run.called) >= MAX_BRANCHES if context is None else context in run.called)
         place = self._progress.place(timestep, repeats=crowded)
@@ -198,6 +202,11 @@ class Session:
                 # Was the first call at that step a run that was given up? Then branch "0" holds what it left.
                 for branch in run.branches.values():
                     branch.restart()
+            if run.supply is not None and run.num_steps and not run.asked and self._progress.exact:
+                raise ValueError(
+                    "a measured schedule supplies the pipeline's scheduler, which made no step here (SkyReels-V2's "
+                    "diffusion forcing has a copy of it for every frame); order=1 takes the schedule for lines"
+                )
             run.move()
         run.place = place
         return run

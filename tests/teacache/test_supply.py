@@ -23,6 +23,7 @@ from teacache.recording import SchedulerOutputs
 from teacache.registry import MODELS, model_for
 from teacache.runs import Run
 from teacache.trajectories import Place
+from tests.teacache import variants
 from tests.teacache.plain import Watch
 from tests.teacache.test_hooks import Abort, abort_at, hooks_on
 from tests.teacache.test_models import decisions
@@ -362,6 +363,19 @@ def test_a_model_whose_sound_goes_by_another_scheduler_is_not_supplied(name: str
     assert "step" not in vars(pipe.scheduler)
     assert not any(hooks_on(denoiser) for denoiser in denoisers_of(pipe))
     assert torch.equal(guided(TINY[name], pipe), uncached)
+
+
+@pytest.mark.parametrize("supply", [LastOutput, UnguidedStart])
+def test_a_scheduler_that_is_left_out_is_not_supplied(supply: Any) -> None:
+    """Where every frame has a copy of it: nothing would be skipped, and of unguided steps nothing made up for."""
+    name = "SkyReelsV2DiffusionForcingPipeline"
+    pipe = variants.make(name)
+    uncached = variants.generate(name, pipe)
+    with supplied(pipe, supply):
+        for _ in range(2):
+            with pytest.raises(ValueError, match=r"the pipeline's scheduler, which made no step here .*; order=1 takes"):
+                variants.generate(name, pipe)
+    assert torch.equal(variants.generate(name, pipe), uncached)
 
 
 @pytest.mark.some_classes
