@@ -12,34 +12,46 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import pytest
 import torch
 from accelerate import cpu_offload
 from diffusers import FluxPipeline
+from diffusers.loaders import PeftAdapterMixin
 from diffusers.models.embeddings import ImageProjection, MultiIPAdapterImageProjection
 from diffusers.models.transformers.transformer_flux import FluxAttnProcessor, FluxIPAdapterAttnProcessor
 from peft import LoraConfig
 from torch import Tensor, nn
 
 import teacache
+from teacache.cache import denoisers_of
+from teacache.registry import MODELS, model_for
 from tests.teacache.test_hooks import NEVER, SKIPPING, hooks_on
+from tests.teacache.test_models import EXTREME, SHORT
+from tests.teacache.tiny import TINY, Tiny
 from tests.teacache.tiny.base import rows
 from tests.teacache.tiny.flux import generate, make_pipeline
 
 CPU = torch.device("cpu")
+FLUX = TINY["FluxPipeline"]
 Change = Callable[[FluxPipeline], None]
 
 
-def lora(pipe: FluxPipeline, *, scale: float = 1.0, fused: bool = False, unfused: bool = False) -> None:
+def lora(pipe: Any, *, scale: float = 1.0, fused: bool = False, unfused: bool = False) -> None:
+    """On all linear layers of the blocks."""
     torch.manual_seed(1)
-    pipe.transformer.add_adapter(
-        LoraConfig(r=2, lora_alpha=8, target_modules=["to_q", "to_v", "proj_mlp"], init_lora_weights=False), "style"
-    )
-    pipe.transformer.set_adapters("style", scale)
-    if fused:
-        pipe.transformer.fuse_lora()
-    if unfused:
-        pipe.transformer.unfuse_lora()
+    for denoiser in denoisers_of(pipe):
+        lists = tuple(f"{blocks.name}." for blocks in model_for(denoiser).stack)
+        layers = [name for name, module in denoiser.named_modules()
+                  if isinstance(module, nn.Linear) and name.startswith(lists)]  # fmt: skip
+        config = LoraConfig(r=2, lora_alpha=4, target_modules=layers, init_lora_weights=False)
+        denoiser.add_adapter(config, "style")  # type: ignore[operator]
+        denoiser.set_adapters("style", scale)  # type: ignore[operator]
+        if fused:
+            denoiser.fuse_lora()  # type: ignore[operator]
+        if unfused:
+            denoiser.unfuse_lora()  # type: ignore[operator]
+        denoiser.requires_grad_(False)
 
 
 def ip_adapter(pipe: FluxPipeline) -> None:
@@ -97,34 +109,39 @@ CHANGES: Mapping[str, Change] = {
     "attention processors": plain_processors,
     "fused projections": lambda pipe: pipe.transformer.fuse_qkv_projections(),
 }
+TAKE_LORA = [
+    model.pipelines[0]
+    for model in MODELS.values()
+    if issubclass(getattr(diffusers, model.transformer), PeftAdapterMixin)
+]
 SAME_AS_PLAIN = {
     "model offload", "sequential offload", "blocks offloaded", "leaves offloaded", "attention processors",
     "fused projections",
 }  # fmt: skip
 
 
-def skipping_run(pipe: FluxPipeline, change_after: Change | None = None, **arguments: Any) -> Tensor:
-    with teacache.enabled(pipe, SKIPPING) as cache:
+def skipping_run(pipe: Any, change_after: Change | None = None, *, tiny: Tiny = FLUX, **arguments: Any) -> Tensor:
+    with teacache.enabled(pipe, SKIPPING if tiny is FLUX else EXTREME) as cache:
         if change_after is not None:
             change_after(pipe)
-        latents = generate(pipe, **arguments)
+        latents = tiny.generate(pipe, **arguments)
     assert cache.stats.skipped > 0
     return latents
 
 
-def check(change: Change, make: Callable[[], FluxPipeline] = make_pipeline, **arguments: Any) -> Tensor:
+def check(change: Change, *, tiny: Tiny = FLUX, **arguments: Any) -> Tensor:
     """Returns the uncached result of the changed pipeline."""
-    before, after = make(), make()
+    before, after = tiny.make(), tiny.make()
     change(before)
-    uncached = generate(before, **arguments)
+    uncached = tiny.generate(before, **arguments)
     with teacache.enabled(before, NEVER):
-        assert torch.equal(generate(before, **arguments), uncached)
-    cached = skipping_run(before, **arguments)
+        assert torch.equal(tiny.generate(before, **arguments), uncached)
+    cached = skipping_run(before, tiny=tiny, **arguments)
     assert torch.isfinite(cached).all()
     assert not torch.equal(cached, uncached)
-    assert torch.equal(skipping_run(after, change, **arguments), cached)
+    assert torch.equal(skipping_run(after, change, tiny=tiny, **arguments), cached)
     for pipe in (before, after):
-        assert torch.equal(generate(pipe, **arguments), uncached)
+        assert torch.equal(tiny.generate(pipe, **arguments), uncached)
         assert not any("_teacache" in name for name, _ in pipe.transformer.named_modules())
     return uncached
 
@@ -133,6 +150,15 @@ def check(change: Change, make: Callable[[], FluxPipeline] = make_pipeline, **ar
 def test_a_change_before_and_after_enable(name: str, pipe: FluxPipeline) -> None:
     changed = check(CHANGES[name])
     assert torch.equal(changed, generate(pipe)) == (name in SAME_AS_PLAIN)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", [name for name in CHANGES if name.startswith("LoRA")])
+@pytest.mark.parametrize("name", sorted({*TAKE_LORA} - {"FluxPipeline"}))
+def test_lora_in_every_class_that_takes_one(name: str, change: str) -> None:
+    tiny = TINY[name]
+    changed = check(CHANGES[change], tiny=tiny, steps=SHORT)
+    assert not torch.equal(changed, tiny.generate(tiny.make(), steps=SHORT))
 
 
 def test_lora_scale_of_a_call(pipe: FluxPipeline) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,11 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from torch._dynamo.utils import counters
 
 import teacache
+from teacache.cache import denoisers_of
+from teacache.registry import MODELS, model_for
 from tests.teacache.test_hooks import SKIPPING
+from tests.teacache.test_models import skipping
+from tests.teacache.tiny import TINY
 from tests.teacache.tiny.flux import generate, make_pipeline
 
 CONFIGS = (SKIPPING, teacache.AdaptiveConfig(tolerance=0.5), teacache.ScheduleConfig(steps=(0, 1, 4, 9, 11)))
@@ -116,3 +121,32 @@ def test_off_again_the_compiled_blocks_are_as_before(pipe: FluxPipeline) -> None
         generate(pipe)
     assert torch.equal(generate(pipe), uncached)
     assert counter.frame_count == graphs + 1
+
+
+BROKEN_IN_DIFFUSERS = {"HiDreamImagePipeline", "WanAnimate2ModularPipeline"}
+"""Whose blocks break their graphs themselves."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [model.pipelines[0] for model in MODELS.values()])
+def test_in_no_class_the_cache_breaks_the_graph_of_a_block(name: str) -> None:
+    tiny = TINY[name]
+    seeds = (0, 1, 2) if tiny.batched else (0,)
+    pipe, plain, counter = tiny.make(), tiny.make(), CompileCounterWithBackend("eager")
+    for denoiser in denoisers_of(pipe):
+        for blocks in model_for(denoiser).stack:
+            for block in denoiser.get_submodule(blocks.name).children():
+                block.compile(backend=counter, fullgraph=name not in BROKEN_IN_DIFFUSERS)
+
+    def run(pipe: Any, config: teacache.configs.CacheConfig) -> Tensor:
+        with teacache.enabled(pipe, config):
+            return tiny.generate(pipe, seeds=seeds, steps=7, guided=tiny.guidance != "none")
+
+    tiny.generate(pipe, seeds=seeds, steps=7, guided=tiny.guidance != "none")
+    graphs, breaks = counter.frame_count, counters["graph_break"].total()
+    expected = run(plain, skipping(tiny))
+    for time in range(2):
+        assert torch.equal(run(pipe, skipping(tiny)), expected)
+        before, graphs = graphs, counter.frame_count
+        assert graphs == before if time else graphs > before > 0
+    assert counters["graph_break"].total() == breaks
