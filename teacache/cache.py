@@ -26,7 +26,7 @@ from teacache.session import Session
 from teacache.statistics import Stats
 from teacache.trajectories import PipelineProgress, Progress, TimestepProgress
 
-DENOISERS = ("transformer", "transformer_2", "transformer_ref")
+DENOISERS = ("transformer", "transformer_2", "transformer_ref", "prior")
 """The attributes of a pipeline that hold its denoisers (Wan 2.2 has two; MiniMax-H3 one more, for given references)."""
 
 BESIDE = {"transformer": "unconditional_transformer"}
@@ -155,6 +155,8 @@ def named_denoisers(target: Target) -> dict[str, nn.Module]:
     if isinstance(target, nn.Module):
         return {_attribute(target): unwrap_module(target)}
     found = {name: getattr(target, name, None) for name in DENOISERS}
+    if hasattr(target, "prior_scheduler"):  # the pipeline's own is for what comes after it (Stable unCLIP)
+        del found["prior"]
     denoisers = {name: unwrap_module(module) for name, module in found.items() if isinstance(module, nn.Module)}
     if not denoisers:
         known = ", ".join(sorted(MODELS))

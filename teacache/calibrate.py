@@ -63,7 +63,8 @@ def calibrate(
             streams (LTX-2's sound) go by a scheduler of their own, nor on a modular pipeline, each of which gives its
             pictures in a way of its own: such models follow schedules with lines.
         batch: how many prompts measure, together.
-        call: further arguments of the pipeline (height, width, guidance_scale, ...), as they will be used.
+        call: further arguments of the pipeline (height, width, guidance_scale, ...), as they will be used;
+            `output_type` where it makes no latents, as Kandinsky's priors.
 
     Raises:
         UnsupportedModelError: teacache does not know the model.
@@ -141,7 +142,7 @@ def _run(pipe: Pipeline, prompt: str, **call: Any) -> None:
     """Run a pipeline for what happens on the way. A modular one is as its blocks are: it may take no prompt, and what
     its decoder would take is unknown."""
     if not isinstance(pipe, ModularPipeline):
-        pipe(prompt=prompt, output_type="latent", **call)
+        pipe(prompt=prompt, **{"output_type": "latent", **call})
     elif "prompt" in pipe.blocks.input_names:
         pipe(prompt=prompt, **call)
     else:

@@ -118,8 +118,8 @@ class _Runs:
     def _run(self) -> NDArray[np.float32]:
         """The pictures or videos of all prompts, samples first; latents where the pipeline has no decoder."""
         generators = [torch.Generator("cpu").manual_seed(seed) for seed in self._seeds]
-        made = self._pipe(prompt=self._prompts, generator=generators, output_type=self._kind,
-                          return_dict=False, **self._call)[0]  # fmt: skip
+        made = self._pipe(prompt=self._prompts, generator=generators, return_dict=False,
+                          **{"output_type": self._kind, **self._call})[0]  # fmt: skip
         return np.asarray(made.float().cpu() if isinstance(made, Tensor) else made, dtype=np.float32)
 
 

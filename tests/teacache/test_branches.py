@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 import teacache
+from teacache.cache import denoisers_of
 from tests.teacache.test_hooks import same
 from tests.teacache.test_models import EXTREME, skipping
 from tests.teacache.tiny import TINY, Tiny
@@ -83,7 +84,7 @@ def record(tiny: Tiny, seed: int) -> Recorded:
     def keep(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         calls.append((args, kwargs))
 
-    pipe.transformer.register_forward_pre_hook(keep, with_kwargs=True)
+    denoisers_of(pipe)[0].register_forward_pre_hook(keep, with_kwargs=True)
     tiny.generate(pipe, seeds=(seed,), steps=STEPS)
     return calls
 
@@ -105,7 +106,7 @@ def replay(transformer: Any, runs: list[Recorded], contexts: list[str] | None = 
 def test_three_branches_do_not_mix(name: str) -> None:
     """Each comes out the same whatever the others are; with contexts, the same as alone."""
     tiny = TINY[name]
-    transformer = tiny.make().transformer
+    transformer = denoisers_of(tiny.make())[0]
     runs = [record(tiny, seed) for seed in (1, 2, 3)]
 
     def cached(runs: list[Recorded], contexts: list[str] | None = None) -> list[list[Tensor]]:

@@ -142,7 +142,7 @@ def check(change: Change, *, tiny: Tiny = FLUX, **arguments: Any) -> Tensor:
     assert torch.equal(skipping_run(after, change, tiny=tiny, **arguments), cached)
     for pipe in (before, after):
         assert torch.equal(tiny.generate(pipe, **arguments), uncached)
-        assert not any("_teacache" in name for name, _ in pipe.transformer.named_modules())
+        assert not any("_teacache" in name for one in denoisers_of(pipe) for name, _ in one.named_modules())
     return uncached
 
 

@@ -9,6 +9,7 @@ import diffusers
 import pytest
 
 from teacache import families
+from teacache.cache import denoisers_of
 from teacache.models import Model, Published
 from teacache.published import PUBLISHED
 from teacache.registry import MODELS, model_for
@@ -22,7 +23,7 @@ def test_every_model_is_tested_in_its_pipelines(model: Model) -> None:
     for name in model.pipelines:
         pipe = TINY[name].make()
         assert type(pipe).__name__ == name
-        assert model_for(pipe.transformer) is model
+        assert model_for(denoisers_of(pipe)[0]) is model
 
 
 def test_every_tiny_pipeline_is_of_a_model() -> None:

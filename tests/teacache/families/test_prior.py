@@ -1,0 +1,55 @@
+"""Priors: Shap-E has one of a thousand tokens without text or mask; Stable unCLIP's goes by a scheduler of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+import teacache
+from teacache.registry import model_for
+from tests.teacache.plain import plainly_cached
+from tests.teacache.test_models import EXTREME, steps_computed
+from tests.teacache.tiny import prior
+
+
+@pytest.mark.parametrize("seeds", [(1,), (1, 2)])
+def test_both_calls_of_a_step_of_shap_e_are_steps(seeds: tuple[int, ...]) -> None:
+    pipe = prior.make_shap_e()
+    uncached = prior.generate_shap_e(pipe, seeds=seeds)
+    with teacache.enabled(pipe, teacache.AdaptiveConfig(tolerance=0)) as cache:
+        assert torch.equal(prior.generate_shap_e(pipe, seeds=seeds), uncached)
+    assert cache.stats.steps == 7 * len(seeds)
+    with teacache.enabled(pipe, EXTREME) as cache:
+        found = prior.generate_shap_e(pipe, seeds=seeds)
+    assert steps_computed(cache.stats) == {(0, 3, 6)}
+    with plainly_cached(pipe.prior, model_for(pipe.prior), (0, 3, 6)):
+        expected = prior.generate_shap_e(pipe, seeds=seeds)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(found, uncached, rtol=1e-3, atol=1e-3)
+
+
+def test_kandinskys_prior_is_calibrated_and_follows_what_was_measured(tmp_path: Path) -> None:
+    """It makes no latents, so it is told what it makes."""
+    pipe = prior.make_pipeline()
+    call: dict[str, Any] = {"guidance_scale": 4.0, "num_inference_steps": 8}
+    calibration = teacache.calibrate(pipe, ["1", "2"], degree=1, measured=[4], output_type="pt", **call)
+    assert calibration.polynomial("prior").pairs == 2 * 7
+    (schedule,) = calibration.measured["prior"]
+    assert len(schedule.weights) == 8
+    uncached = prior.generate(pipe, seeds=(1,), steps=8, guided=True)
+    config = teacache.ScheduleConfig(computed=4, calibration=str(calibration.save(tmp_path)))
+    with teacache.enabled(pipe, config) as cache:
+        found = prior.generate(pipe, seeds=(1,), steps=8, guided=True)
+    assert steps_computed(cache.stats) == {schedule.steps}
+    assert 0 < float((found - uncached).abs().max()) < 0.1
+
+
+def test_a_prior_that_goes_by_another_scheduler_than_the_pipeline_is_no_denoiser_of_it() -> None:
+    pipe: Any = SimpleNamespace(**prior.make_pipeline().components, prior_scheduler=None)
+    with pytest.raises(teacache.UnsupportedModelError, match="has no transformer to cache"):
+        teacache.enable(pipe, EXTREME)
+    teacache.enable(pipe.prior, EXTREME)
