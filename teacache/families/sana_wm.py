@@ -1,4 +1,7 @@
-"""SANA-WM, whose videos follow a camera. No polynomial is published."""
+"""SANA-WM, whose videos follow a camera. No polynomial is published.
+
+Frames that a `frame_valid_mask` leaves out count in decisions like the others; no pipeline has one.
+"""
 
 from __future__ import annotations
 
