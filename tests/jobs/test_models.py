@@ -157,10 +157,10 @@ def test_a_model_that_the_cache_cannot_take_is_refused_without_its_weights(tmp_p
     for cache in ({"method": "none"}, {"method": "teacache", "coefficients": [1.0, 0.0]}):
         check(Model(pipeline=str(copy), cache=Cache.model_validate(cache)), Generation(), [])
     index = json.loads((copy / "model_index.json").read_text())
-    index["transformer"] = ["diffusers", "PriorTransformer"]
+    index["transformer"] = ["diffusers", "UVit2DModel"]
     (copy / "model_index.json").write_text(json.dumps(index))
     (copy / "transformer" / "config.json").write_text("{}")
-    with pytest.raises(Refused, match=r"UnsupportedModelError: .* does not know PriorTransformer.* Known: .*Flux"):
+    with pytest.raises(Refused, match=r"UnsupportedModelError: .* does not know UVit2DModel.* Known: .*Flux"):
         check(Model(pipeline=str(copy)), Generation(), [])
 
 
