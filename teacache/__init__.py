@@ -27,5 +27,6 @@ from teacache.models import Model as Model
 from teacache.models import Published as Published
 from teacache.register import register as register
 from teacache.register import unregister as unregister
+from teacache.row_layout import RowLayout as RowLayout
 from teacache.statistics import CallStats as CallStats
 from teacache.statistics import Stats as Stats

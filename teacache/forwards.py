@@ -96,9 +96,10 @@ class BlockForward(Replacement):
         """The arguments of the rows that are due; None where none are."""
         if not call.rows.rows:
             return None
+        layout = self._model.rows
         return (
-            tuple(self._take(call, name, value) for name, value in zip(self.names, args, strict=False)),
-            {name: self._take(call, name, value) for name, value in kwargs.items()},
+            tuple(layout.take(name, value, call.rows) for name, value in zip(self.names, args, strict=False)),
+            {name: layout.take(name, value, call.rows) for name, value in kwargs.items()},
         )
 
     @uncompiled
@@ -108,21 +109,11 @@ class BlockForward(Replacement):
         outputs: Sequence[Any] = [arguments.get(name) for name in self._returns]
         if call.rows.rows:
             news = output if len(self._returns) > 1 else (output,)
-            outputs = [None if new is None else self._join(call, name, old, new)
+            outputs = [None if new is None else self._model.rows.put(name, old, new, call.rows)
                        for name, old, new in zip(self._returns, outputs, news, strict=True)]  # fmt: skip
         if self.exits:
             outputs = self._leave(call, outputs)
         return tuple(outputs) if len(outputs) > 1 else outputs[0]
-
-    def _take(self, call: Call, name: str, value: Any) -> Any:
-        if name in self._model.shared:
-            return value
-        if name in self._model.followed:
-            return torch.cat([call.rows.take(value[: call.rows.size]), value[call.rows.size :]])
-        return call.rows.take_from(value, repeated=name in self._model.repeated)
-
-    def _join(self, call: Call, name: str, old: Tensor, new: Tensor) -> Tensor:
-        return call.rows.put(old, new)
 
     @uncompiled
     def _leave(self, call: Call, outputs: Sequence[Any]) -> Sequence[Any]:
@@ -147,23 +138,14 @@ class BlockForward(Replacement):
 
 
 class TurnedForward(BlockForward):
-    """On blocks that do not have the rows of the batch first in all arguments: what is asked for rows sees them so."""
-
-    def _take(self, call: Call, name: str, value: Any) -> Any:
-        turned = self._model.rows_first(name, value, call.rows.size)
-        return self._model.rows_back(name, super()._take(call, name, turned))
-
-    def _join(self, call: Call, name: str, old: Tensor, new: Tensor) -> Tensor:
-        old = self._model.rows_first(name, old, call.rows.size)
-        new = self._model.rows_first(name, new, len(call.rows.rows))
-        joined: Tensor = self._model.rows_back(name, super()._join(call, name, old, new))
-        return joined
+    """On blocks that do not have the rows of the batch first in all arguments: what leaves the stack has them so."""
 
     @uncompiled
     def _leave(self, call: Call, outputs: Sequence[Any]) -> Sequence[Any]:
-        turned = [self._model.rows_first(name, output, call.rows.size)
+        layout = self._model.rows
+        turned = [layout.first(name, output, call.rows.size)
                   for name, output in zip(self._returns, outputs, strict=True)]  # fmt: skip
-        return list(map(self._model.rows_back, self._returns, super()._leave(call, turned)))
+        return list(map(layout.back, self._returns, super()._leave(call, turned)))
 
 
 class IdleForward(Replacement):

@@ -93,7 +93,7 @@ def _attach_to_stack(
 ) -> None:
     session = attachment.session
     lists = [(blocks, _blocks_of(transformer, blocks.name)) for blocks in model.stack]
-    on_block = TurnedForward if model.turns else BlockForward
+    on_block = TurnedForward if model.rows.turns else BlockForward
     stack = [on_block(unwrap_module(block), session, model, blocks) for blocks, found in lists for block in found]
     idle = [module for name in model.idle for module in getattr(transformer, name) or ()]
     attachment.replaced += [*stack, *(IdleForward(unwrap_module(module), session, model) for module in idle)]
@@ -102,7 +102,7 @@ def _attach_to_stack(
 
     def enter(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         arguments, rows = Arguments(first.names, args, kwargs), 0 if call.latents is None else len(call.latents)
-        streams = tuple(model.rows_first(name, tokens, rows) for name in names
+        streams = tuple(model.rows.first(name, tokens, rows) for name in names
                         if (tokens := arguments[name]) is not None)  # fmt: skip
         if model.count is not None:
             streams = (streams[0][:, -model.count(arguments) :], *streams[1:])
@@ -125,8 +125,8 @@ def _attach_to_stack(
         call, name = session.call, model.hidden_states
         if exit_module is not module or call is None or not call.entered:
             return None
-        (tokens,) = call.leave_stack(model.rows_first(name, args[0], call.rows.size))
-        return (model.rows_back(name, tokens), *args[1:])
+        (tokens,) = call.leave_stack(model.rows.first(name, args[0], call.rows.size))
+        return (model.rows.back(name, tokens), *args[1:])
 
     attachment.handles.append(module.register_forward_pre_hook(TorchHook(leave)))
 
@@ -153,7 +153,7 @@ def _evaluator(transformer: nn.Module, attachment: Attachment, model: Model, ind
             with torch.no_grad():
                 asked = (first.module, arguments)
                 found = of_block(*asked) if shared is None else shared.ask(of_block, *asked)
-            return model.rows_first(model.hidden_states, found, rows)  # type: ignore[no-any-return]
+            return model.rows.first(model.hidden_states, found, rows)  # type: ignore[no-any-return]
 
         return evaluate
     module, seen = transformer.get_submodule(indicator.module), {}

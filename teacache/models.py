@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from teacache.row_layout import RowLayout
+
 
 class Arguments:
     """The arguments of one call, by name, however they were passed."""
@@ -84,19 +86,8 @@ class Model:
     mask: str = ""
     """The argument of the first block that marks tokens that count, where a batch is padded: (rows, tokens), or
     (rows, 1, 1, keys), of which the tokens are the first."""
-    shared: tuple[str, ...] = ("image_rotary_emb",)
-    """Arguments of the blocks that hold no rows of the batch, though their first dimension may look like it."""
-    repeated: tuple[str, ...] = ()
-    """Arguments of the blocks that may hold the batch several times."""
-    followed: tuple[str, ...] = ()
-    """Arguments of the blocks in which rows that belong to none may follow those of the batch."""
-    rows_second: tuple[str, ...] = ()
-    """Arguments of the blocks whose rows are in the second dimension."""
-    rows_together: tuple[str, ...] = ()
-    """Arguments of the blocks that hold several rows in the place of each of the batch, one after the other, as the
-    frames of a video; how many, may change from block to block."""
-    without_rows: tuple[str, ...] = ()
-    """Arguments of the blocks that hold the tokens of the one sample that a call is for: (tokens, channels)."""
+    rows: RowLayout = field(default_factory=RowLayout)
+    """Where the rows of the batch lie in the arguments of the blocks."""
     exit: str = ""
     """The submodule before which the residual ends, where the last block has its tokens in another order than the
     first."""
@@ -141,39 +132,9 @@ class Model:
         return (*self.further_streams, *self.mixed_in)
 
     @property
-    def turns(self) -> bool:
-        """Whether its blocks have arguments whose first dimension is not the rows of the batch."""
-        return bool(self.rows_second or self.rows_together or self.without_rows)
-
-    def rows_first(self, name: str, value: Any, rows: int) -> Any:
-        """A view of a block's argument whose first dimension is the rows of the batch, of which there are so many."""
-        if name in self.rows_second:
-            return _each(value, lambda tensor: tensor.transpose(0, 1))
-        if name in self.rows_together:
-            return _each(value, lambda tensor: tensor.unflatten(0, (rows, -1)))  # type: ignore[no-untyped-call]
-        return _each(value, lambda tensor: tensor.unsqueeze(0)) if name in self.without_rows else value
-
-    def rows_back(self, name: str, value: Any) -> Any:
-        """Of such a view, or something like it, the argument."""
-        if name in self.rows_second:
-            return _each(value, lambda tensor: tensor.transpose(0, 1))
-        if name in self.rows_together:
-            return _each(value, lambda tensor: tensor.flatten(0, 1))
-        return _each(value, lambda tensor: tensor.squeeze(0)) if name in self.without_rows else value
-
-    @property
     def indicator(self) -> str:
         """The name of the default indicator."""
         return next(iter(self.indicators), "")
-
-
-def _each(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    """Does something to a tensor, or to every one of a list or of a dict."""
-    if isinstance(value, Tensor):
-        return function(value)
-    if isinstance(value, dict):
-        return {key: function(one) for key, one in value.items()}
-    return value if value is None else [function(one) for one in value]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

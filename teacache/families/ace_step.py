@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from teacache.models import Arguments, Blocks, Indicator, Model, Published
+from teacache.row_layout import RowLayout
 
 
 def _modulated(block: Any, arguments: Arguments) -> Tensor:
@@ -25,7 +26,7 @@ MODELS = (
         transformer="AceStepTransformer1DModel",
         stack=(Blocks(name="layers", returns=("hidden_states",)),),
         indicators={"modulated_input": Indicator(of_block=_modulated)},
-        shared=("position_embeddings", "attention_mask"),  # the mask is the sliding window
+        rows=RowLayout(shared=("position_embeddings", "attention_mask")),  # the mask is the sliding window
         guidance="batch",
         pipelines=("AceStepPipeline",),
     ),

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from teacache.models import Arguments, Blocks, Indicator, Model, Published
+from teacache.row_layout import RowLayout
 
 
 def _modulated(block: Any, arguments: Arguments) -> Tensor:
@@ -23,11 +24,13 @@ def _keeps_chunk(arguments: Arguments) -> bool:
     return flags is not None and flags["is_cache_step"]
 
 
+_SHARED = ("rotary_emb", "attention_mask")
+
 _anyflow = partial(
     Model,
     stack=(Blocks(name="blocks", returns=("hidden_states",)),),
     indicators={"modulated_input": Indicator(of_block=_modulated)},
-    shared=("rotary_emb", "attention_mask"),
+    rows=RowLayout(shared=_SHARED),
     guidance="batch",
 )
 
@@ -35,7 +38,7 @@ MODELS = (
     _anyflow(transformer="AnyFlowTransformer3DModel", pipelines=("AnyFlowPipeline",)),
     _anyflow(
         transformer="AnyFlowFARTransformer3DModel",
-        rows_second=("kv_cache",),  # keys first, then values
+        rows=RowLayout(shared=_SHARED, second=("kv_cache",)),  # keys first, then values
         apart=_keeps_chunk,
         pipelines=("AnyFlowFARPipeline",),
     ),

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from teacache.models import Arguments, Blocks, Indicator, Model, Published
+from teacache.row_layout import RowLayout
 
 
 def _norm1(block: Any, arguments: Arguments) -> Tensor:
@@ -44,7 +45,7 @@ MODELS = (
         indicators={"normed_input": Indicator(of_block=_normed)},
         hidden_states="gen_seq",
         mixed_in=("sound", "action"),
-        without_rows=("gen_seq",),
+        rows=RowLayout(missing=("gen_seq",)),
         timestep=_timesteps,
         latents="vision_tokens",
         pipelines=("Cosmos3OmniPipeline",),

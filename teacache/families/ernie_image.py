@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from teacache.models import Arguments, Blocks, Indicator, Model, Published
+from teacache.row_layout import RowLayout
 
 
 def _modulated(block: Any, arguments: Arguments) -> Tensor:
@@ -28,8 +29,7 @@ MODELS = (
         indicators={"modulated_input": Indicator(of_block=_modulated)},
         hidden_states="x",
         mask="attention_mask",
-        shared=(),
-        rows_second=("x", "temb"),
+        rows=RowLayout(shared=(), second=("x", "temb")),
         guidance="batch",
         pipelines=("ErnieImagePipeline",),
     ),

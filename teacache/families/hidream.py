@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from teacache.indicators import hidden_states
 from teacache.models import Blocks, Indicator, Model, Published
+from teacache.row_layout import RowLayout
 
 MODELS = (
     Model(
@@ -16,7 +17,7 @@ MODELS = (
         indicators={"t_embedder": Indicator(module="t_embedder"), "hidden_states": Indicator(of_block=hidden_states)},
         tokens="first",
         mask="hidden_states_masks",
-        shared=(),
+        rows=RowLayout(shared=()),
         timestep="timesteps",
         guidance="batch",
         pipelines=("HiDreamImagePipeline",),

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from teacache.indicators import norm1_emb
 from teacache.models import Arguments, Blocks, Indicator, Model, Published
+from teacache.row_layout import RowLayout
 
 
 def _norm1(block: Any, arguments: Arguments) -> Tensor:
@@ -31,21 +32,21 @@ MODELS = (
         transformer="HunyuanVideoTransformer3DModel",
         stack=(_DOUBLE, _SINGLE),
         indicators={"modulated_input": Indicator(of_block=_norm1)},
-        shared=_SHARED,
+        rows=RowLayout(shared=_SHARED),
         pipelines=("HunyuanVideoPipeline", "HunyuanVideoImageToVideoPipeline"),
     ),
     Model(
         transformer="HunyuanVideoFramepackTransformer3DModel",
         stack=(_DOUBLE, _SINGLE),
         indicators={"modulated_input": Indicator(of_block=norm1_emb, shares="norm1")},
-        shared=_SHARED,
+        rows=RowLayout(shared=_SHARED),
         pipelines=("HunyuanVideoFramepackPipeline",),
     ),
     Model(
         transformer="HunyuanVideo15Transformer3DModel",
         stack=(_DOUBLE,),
         indicators={"modulated_input": Indicator(of_block=norm1_emb, shares="norm1")},
-        shared=_SHARED,
+        rows=RowLayout(shared=_SHARED),
         pipelines=("HunyuanVideo15Pipeline",),
     ),
     Model(

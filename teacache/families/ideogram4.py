@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from teacache.models import Arguments, Blocks, Indicator, Model, Published
+from teacache.row_layout import RowLayout
 
 
 def _modulated(block: Any, arguments: Arguments) -> Tensor:
@@ -21,7 +22,7 @@ MODELS = (
         transformer="Ideogram4Transformer2DModel",
         stack=(Blocks(name="layers", returns=("hidden_states",)),),
         indicators={"modulated_input": Indicator(of_block=_modulated)},
-        shared=(),  # positions come row by row, as prompts differ in length
+        rows=RowLayout(shared=()),  # positions come row by row, as prompts differ in length
         pipelines=("Ideogram4Pipeline",),
     ),
 )

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from teacache.models import Arguments, Blocks, Indicator, Model, Published
+from teacache.row_layout import RowLayout
 
 
 def _modulated(block: Any, arguments: Arguments) -> Tensor:
@@ -38,7 +39,8 @@ MODELS = (
         transformer="JoyImageEditPlusTransformer3DModel",
         indicators={"modulated_input": Indicator(of_block=_modulated_where_kept)},
         mask="attention_mask",
-        shared=(),  # given pictures differ in number and size from row to row, and so do the rotary embeddings
+        # Given pictures differ in number and size from row to row, and so do the rotary embeddings.
+        rows=RowLayout(shared=()),
         guidance="batch",
         pipelines=("JoyImageEditPlusPipeline",),
     ),

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from teacache.models import Arguments, Blocks, Indicator, Model, Published
+from teacache.row_layout import RowLayout
 
 
 def _modulated(block: Any, arguments: Arguments) -> Tensor:
@@ -39,7 +40,7 @@ MODELS = (
         stack=(Blocks(name="visual_transformer_blocks", returns=("visual_embed",)),),
         indicators={"modulated_input": Indicator(of_block=_modulated)},
         hidden_states="visual_embed",
-        shared=("sparse_params",),
+        rows=RowLayout(shared=("sparse_params",)),
         pipelines=("Kandinsky5T2VPipeline",),
     ),
     Model(
@@ -48,14 +49,14 @@ MODELS = (
         indicators={"modulated_input": Indicator(of_block=_modulated_video)},
         hidden_states="vis",
         further_streams=("aud",),
-        shared=("vis_rope", "aud_rope"),
+        rows=RowLayout(shared=("vis_rope", "aud_rope")),
         pipelines=("Kandinsky6TI2VAPipeline",),
     ),
     Model(
         transformer="Kandinsky6SRTransformer3DModel",
         stack=(Blocks(name="visual_transformer_blocks", returns=("hidden_states",)),),
         indicators={"modulated_input": Indicator(of_block=_modulated_tile)},
-        shared=("rotary_emb", "sparse_params"),
+        rows=RowLayout(shared=("rotary_emb", "sparse_params")),
         pipelines=("Kandinsky6SRPipeline",),
     ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from teacache.indicators import shift_and_scale
 from teacache.models import Blocks, Indicator, Model, Published
+from teacache.row_layout import RowLayout
 
 MODELS = (
     Model(
@@ -14,7 +15,7 @@ MODELS = (
         ),
         indicators={"modulated_input": Indicator(of_block=shift_and_scale("timestep"))},
         # A row for every frame, of all its places; in the second list one for every place, of all frames.
-        rows_together=("hidden_states", "encoder_hidden_states", "encoder_attention_mask", "timestep"),
+        rows=RowLayout(together=("hidden_states", "encoder_hidden_states", "encoder_attention_mask", "timestep")),
         exit="norm_out",
         guidance="batch",
         pipelines=("LattePipeline",),

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import layer_norm
 
 from teacache.models import Arguments, Blocks, Indicator, Model, Published
+from teacache.row_layout import RowLayout
 
 
 def _modulated(block: Any, arguments: Arguments) -> Tensor:
@@ -32,7 +33,7 @@ MODELS = (
         stack=(Blocks(name="blocks", returns=("hidden_states",)),),
         indicators={"modulated_input": Indicator(of_block=_modulated)},
         mask="mask",
-        shared=("rope", "cond_rope"),
+        rows=RowLayout(shared=("rope", "cond_rope")),
         refuses=_modulated_block_by_block,
         pipelines=("LongCatAudioDiTPipeline",),
     ),

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from teacache.models import Arguments, Blocks, Indicator, Model, Published
+from teacache.row_layout import RowLayout
 
 
 def _modulated(block: Any, arguments: Arguments) -> Tensor:
@@ -40,7 +41,7 @@ MODELS = (
         stack=(Blocks(name="transformer_blocks", returns=("hidden_states",)),),
         indicators={"modulated_input": Indicator(of_block=_modulated)},
         published_exit="proj_out",
-        shared=(),
+        rows=RowLayout(shared=()),
         guidance="batch",
         pipelines=("LTXPipeline", "LTXImageToVideoPipeline"),
     ),
@@ -49,7 +50,7 @@ MODELS = (
         stack=(Blocks(name="transformer_blocks", returns=("hidden_states", "audio_hidden_states")),),
         further_streams=("audio_hidden_states",),
         indicators={"modulated_input": Indicator(of_block=_modulated_video)},
-        shared=(),
+        rows=RowLayout(shared=()),
         guidance="batch",
         pipelines=("LTX2Pipeline", "LTX2ImageToVideoPipeline"),
     ),
@@ -57,7 +58,7 @@ MODELS = (
         transformer="SanaWMLTX2RefinerTransformer3DModel",
         stack=(Blocks(name="transformer_blocks", returns=("hidden_states",)),),
         indicators={"modulated_input": Indicator(of_block=_modulated_video)},
-        shared=(),
+        rows=RowLayout(shared=()),
         apart=_keeps_part,
         pipelines=("SanaWMLTX2Refiner",),
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from teacache.indicators import norm1, temb
 from teacache.models import Blocks, Indicator, Model, Published
+from teacache.row_layout import RowLayout
 
 MODELS = (
     Model(
@@ -14,7 +15,7 @@ MODELS = (
             "temb": Indicator(of_block=temb),
         },
         mask="attention_mask",
-        shared=(),
+        rows=RowLayout(shared=()),
         pipelines=("Lumina2Pipeline",),
     ),
 )

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from teacache.models import Arguments, Blocks, Indicator, Model, Published
+from teacache.row_layout import RowLayout
 
 
 def _modulated(block: Any, arguments: Arguments) -> Tensor:
@@ -35,7 +36,8 @@ MODELS = (
         indicators={"modulated_input": Indicator(of_block=_modulated)},
         mixed_in=("sound",),
         timestep=_lowest,
-        shared=("temb", "adaln_indices", "rotary_emb", "attention_mask"),  # of the layout that all rows share
+        # They are of the layout that all rows share.
+        rows=RowLayout(shared=("temb", "adaln_indices", "rotary_emb", "attention_mask")),
         pipelines=("MiniMaxH3ModularPipeline",),
     ),
 )

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from teacache.models import Arguments, Blocks, Indicator, Model, Published
+from teacache.row_layout import RowLayout
 
 
 def _normed(block: Any, arguments: Arguments) -> Tensor:
@@ -20,7 +21,7 @@ MODELS = (
         transformer="MiniMaxMusic3Transformer1DModel",
         stack=(Blocks(name="transformer_blocks", returns=("hidden_states",)),),
         indicators={"normed_input": Indicator(of_block=_normed)},
-        shared=("rotary_emb",),
+        rows=RowLayout(shared=("rotary_emb",)),
         pipelines=("MiniMaxMusic3ModularPipeline",),
     ),
 )

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from teacache.models import Arguments, Blocks, Indicator, Model, Published
+from teacache.row_layout import RowLayout
 
 
 def _normed(block: Any, arguments: Arguments) -> Tensor:
@@ -20,7 +21,7 @@ MODELS = (
         transformer="PriorTransformer",
         stack=(Blocks(name="transformer_blocks", returns=("hidden_states",)),),
         indicators={"normed_input": Indicator(of_block=_normed)},
-        rows_together=("attention_mask",),  # one for every head
+        rows=RowLayout(together=("attention_mask",)),  # one for every head
         guidance="batch",
         pipelines=("KandinskyV22PriorPipeline", "KandinskyPriorPipeline"),
     ),

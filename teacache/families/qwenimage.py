@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from teacache.models import Arguments, Blocks, Indicator, Model, Published
+from teacache.row_layout import RowLayout
 
 
 def _modulated(block: Any, arguments: Arguments) -> Tensor:
@@ -22,7 +23,8 @@ MODELS = (
         transformer="QwenImageTransformer2DModel",
         stack=(Blocks(name="transformer_blocks", returns=("encoder_hidden_states", "hidden_states")),),
         indicators={"modulated_input": Indicator(of_block=_modulated)},
-        repeated=("temb",),  # with zero_cond_t once for the noisy tokens and once for those of the given images
+        # With zero_cond_t once for the noisy tokens and once for those of the given images.
+        rows=RowLayout(repeated=("temb",)),
         pipelines=("QwenImagePipeline", "QwenImageModularPipeline"),
     ),
 )

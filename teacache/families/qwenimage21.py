@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from teacache.models import Arguments, Blocks, Indicator, Model, Published
+from teacache.row_layout import RowLayout
 
 
 def _target(arguments: Arguments) -> int:
@@ -44,8 +45,8 @@ MODELS = (
         indicators={"modulated_input": Indicator(of_block=_modulated)},
         tokens="last",
         count=_target,
-        shared=("rotary_emb", "target_token_mask"),
-        followed=("modulation",),  # by that of the prefix, which is of time 0
+        # The modulation is followed by that of the prefix, which is of time 0.
+        rows=RowLayout(shared=("rotary_emb", "target_token_mask"), followed=("modulation",)),
         memory=True,
         refuses=_mask_of_whole_batches,
         pipelines=("QwenImage21Pipeline",),

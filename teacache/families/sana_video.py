@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from teacache.models import Arguments, Blocks, Indicator, Model, Published
+from teacache.row_layout import RowLayout
 
 
 def _modulated(block: Any, arguments: Arguments) -> Tensor:
@@ -22,7 +23,7 @@ MODELS = (
         transformer="SanaVideoTransformer3DModel",
         stack=(Blocks(name="transformer_blocks", returns=("hidden_states",)),),
         indicators={"modulated_input": Indicator(of_block=_modulated)},
-        shared=("rotary_emb",),
+        rows=RowLayout(shared=("rotary_emb",)),
         guidance="batch",
         pipelines=("SanaVideoPipeline", "SanaImageToVideoPipeline"),
     ),

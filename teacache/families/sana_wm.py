@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from teacache.models import Arguments, Blocks, Indicator, Model, Published
+from teacache.row_layout import RowLayout
 
 
 def _modulated(block: Any, arguments: Arguments) -> Tensor:
@@ -27,7 +28,7 @@ MODELS = (
         stack=(Blocks(name="blocks", returns=("x",)),),
         indicators={"modulated_input": Indicator(of_block=_modulated)},
         hidden_states="x",
-        shared=("rotary_emb",),
+        rows=RowLayout(shared=("rotary_emb",)),
         guidance="batch",
         pipelines=("SanaWMPipeline",),
     ),

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from teacache.models import Arguments, Blocks, Indicator, Model, Published
+from teacache.row_layout import RowLayout
 
 
 def _norm1(block: Any, arguments: Arguments) -> Tensor:
@@ -28,7 +29,7 @@ MODELS = (
         transformer="StableAudioDiTModel",
         stack=(Blocks(name="transformer_blocks", returns=("hidden_states",)),),
         indicators={"modulated_input": Indicator(of_block=_norm1)},
-        shared=("rotary_embedding",),
+        rows=RowLayout(shared=("rotary_embedding",)),
         guidance="batch",
         pipelines=("StableAudioPipeline",),
     ),
@@ -36,7 +37,7 @@ MODELS = (
         transformer="StableAudio3DiTModel",
         stack=(Blocks(name="transformer_blocks", returns=("hidden_states",)),),
         indicators={"modulated_input": Indicator(of_block=_pre_norm)},
-        shared=("rope",),
+        rows=RowLayout(shared=("rope",)),
         guidance="batch",
         pipelines=("StableAudio3Pipeline",),
     ),

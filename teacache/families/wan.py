@@ -12,6 +12,7 @@ from typing import Any
 
 from teacache.indicators import temb
 from teacache.models import Blocks, Indicator, Model, Published
+from teacache.row_layout import RowLayout
 
 _BLOCKS = Blocks(name="blocks", returns=("hidden_states",))
 _INDICATORS = {
@@ -34,7 +35,7 @@ def _face_behind_the_stack(transformer: Any) -> str:
     return f"it adds a face behind its last block ({last}, a multiple of {every})" if last % every == 0 else ""
 
 
-_wan = partial(Model, indicators=_INDICATORS, shared=("rotary_emb",))
+_wan = partial(Model, indicators=_INDICATORS, rows=RowLayout(shared=("rotary_emb",)))
 
 MODELS = (
     _wan(

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from teacache.models import Arguments, Blocks, Indicator, Model, Published
+from teacache.row_layout import RowLayout
 
 
 def _modulated(block: Any, arguments: Arguments) -> Tensor:
@@ -32,7 +33,7 @@ MODELS = (
         transformer="WanAnimate2Transformer3DModel",
         stack=(Blocks(name="blocks", returns=("hidden_states",)),),
         indicators={"modulated_input": Indicator(of_block=_modulated)},
-        shared=("rotary_emb", "reference_rotary_emb", "attention_mask"),
+        rows=RowLayout(shared=("rotary_emb", "reference_rotary_emb", "attention_mask")),
         apart=_keeps_driving_video,
         refuses=_unguided_without_last_block,
         pipelines=("WanAnimate2ModularPipeline",),

@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from teacache.models import Arguments, Blocks, Indicator, Model, Published
+from teacache.row_layout import RowLayout
 
 
 def _modulated(block: Any, arguments: Arguments) -> Tensor:
@@ -34,13 +35,17 @@ _z_image = partial(
 MODELS = (
     _z_image(
         transformer="ZImageTransformer2DModel",
-        shared=(),
+        rows=RowLayout(shared=()),
         timestep="t",
         latents="x",
         guidance="batch",
         pipelines=("ZImagePipeline",),
     ),
-    _z_image(transformer="BriaFibo2Transformer2DModel", shared=("freqs_cis",), pipelines=("BriaFibo2Pipeline",)),
+    _z_image(
+        transformer="BriaFibo2Transformer2DModel",
+        rows=RowLayout(shared=("freqs_cis",)),
+        pipelines=("BriaFibo2Pipeline",),
+    ),
 )
 
 PUBLISHED: tuple[Published, ...] = ()
