@@ -20,6 +20,7 @@ TWO_PIECES: dict[str, dict[str, Any]] = {
     "WanAnimatePipeline": {"frames": 2 * wan_animate.SEGMENT - 1},  # they share a frame
     "WanAnimate2ModularPipeline": {"segments": 2},
     "MiniMaxMusic3ModularPipeline": {"frames": 300},  # two windows of 200, half of one in the other
+    "SanaWMLTX2Refiner": {"parts": 2},
 }
 
 WITHOUT_CONTEXT = {"MiniMaxMusic3ModularPipeline", "WanAnimate2ModularPipeline"}
