@@ -132,6 +132,8 @@ class Ties:
         if len(above) == 1:  # the quantity is one for the whole batch
             return [_quotient(above[0], below[0])] * len(rows)
         samples = 1 if self._all else self._samples
+        if samples == self.size:  # no rows are tied
+            return list(map(_quotient, above, below))
         uppers, lowers = [0.0] * samples, [0.0] * samples
         for row, upper, lower in zip(rows, above, below, strict=True):
             uppers[row % samples] += upper
