@@ -22,14 +22,18 @@ SKIPPING = teacache.AdaptiveConfig(tolerance=1e9, max_consecutive_skips=1)
 
 
 MUCH_THE_SAME = {
-    "FluxControlInpaintPipeline", "FluxControlNetInpaintPipeline", "LTX2InContextPipeline", "PixArtAlphaPipeline",
-    "QwenImageControlNetInpaintPipeline", "QwenImageEditInpaintPipeline",
-    "StableDiffusion3ControlNetInpaintingPipeline", "StableDiffusion3PAGImg2ImgPipeline", "ZImageInpaintPipeline",
+    "ChromaInpaintPipeline", "FluxControlInpaintPipeline", "FluxControlNetInpaintPipeline", "Kandinsky5T2IPipeline",
+    "LTX2HDRPipeline", "LTX2InContextPipeline", "PixArtAlphaPipeline", "QwenImageControlNetInpaintPipeline",
+    "QwenImageEditInpaintPipeline", "StableAudio3AudioToAudioPipeline", "StableDiffusion3ControlNetInpaintingPipeline",
+    "StableDiffusion3InpaintPipeline", "StableDiffusion3PAGImg2ImgPipeline", "VisualClozeGenerationPipeline",
+    "ZImageControlNetInpaintPipeline", "ZImageInpaintPipeline",
 }  # fmt: skip
 """As another one here."""
+SLOW = {"Cosmos2_5_TransferPipeline", "HeliosPyramidPipeline"}
+"""Take a second for a test."""
 
 
-@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.slow if name in MUCH_THE_SAME else ())
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.slow if name in MUCH_THE_SAME | SLOW else ())
                         for name in VARIANTS])  # fmt: skip
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
