@@ -30,6 +30,7 @@ from tests.teacache.tiny import (
     ltx2,
     qwenimage,
     wan,
+    z_image,
 )
 from tests.teacache.tiny.base import Generate, generators, images, quiet, rows, tiny_vae, tiny_video_vae
 
@@ -541,6 +542,16 @@ VARIANTS: Mapping[str, Variant] = {
     "ZImageControlNetPipeline": _z_image(parts=partial(_Z_IMAGE_NET, control_in_dim=4), given=controlled),
     "ZImageControlNetInpaintPipeline": _z_image(parts=partial(_Z_IMAGE_NET, control_in_dim=9),
                                                 given=controlled_masked, drops=("strength",)),
+    "ZImageOmniPipeline": _z_image(
+        given=photos, size=(64, 64), generate=partial(z_image.generate, read=z_image.captions_in_parts),
+        parts=lambda pipe: {
+            "vae": tiny_vae().to(torch.bfloat16),  # which the pipeline encodes in, whatever its type is
+            "transformer": z_image.make_transformer(siglip_feat_dim=6),
+        },
+        attributes=lambda pipe: {
+            "prepare_siglip_embeds": lambda batch_size, **_: [[rows((3,), 2, 2, 6)[0]] for _ in range(batch_size)],
+        },
+    ),
     "LTX2DFRPipeline": _dfr(
         parts=lambda pipe: {"transformer": changed(pipe.transformer, use_keyframes_abs_pos_embedding=True)},
     ),
