@@ -351,9 +351,9 @@ TRANSFORMS = SimpleNamespace(
 """What Cosmos' ControlNet wants of torchvision."""
 
 
-def _small(module: str, size: Any) -> dict[str, Any]:
-    """Qwen-Image's editing pipelines bring every picture to a million pixels."""
-    path = f"diffusers.pipelines.qwenimage.pipeline_qwenimage_{module}.calculate_dimensions"
+def _small(module: str, size: Any, family: str = "qwenimage") -> dict[str, Any]:
+    """Some editing pipelines bring every picture to a million pixels."""
+    path = f"diffusers.pipelines.{family}.pipeline_{family}_{module}.calculate_dimensions"
     return {path: lambda area, ratio: size}
 
 
@@ -498,8 +498,7 @@ VARIANTS: Mapping[str, Variant] = {
         sibling="LongCatImagePipeline", given=photo, drops=("height", "width", "enable_prompt_rewrite"),
         parts=lambda pipe: {"vae": tiny_vae(16), "text_processor": Stub(image_processor=None)},
         attributes=lambda pipe: {"_encode_prompt": lambda prompt, image: rows((int(prompt[0]),), 5, 12)},
-        patches={"diffusers.pipelines.longcat_image.pipeline_longcat_image_edit.calculate_dimensions":
-                 lambda area, ratio: (16, 16)},
+        patches=_small("edit", (16, 16), "longcat_image"),
     ),
     "LTX2HDRPipeline": Variant(
         sibling="LTX2Pipeline", size=(32, 32),
