@@ -8,31 +8,67 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from operator import attrgetter
-from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
 import diffusers
 import torch
-from diffusers.pipelines.ltx2.latent_upsampler import LTX2LatentUpsamplerModel
-from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
+from tests.teacache.given import (
+    asynchronous,
+    cloze,
+    coarse,
+    control_masked,
+    controlled,
+    controlled_masked,
+    controlled_part_way,
+    edit,
+    film_masked,
+    footage,
+    kontext_masked,
+    masked,
+    part_way,
+    photo,
+    photo_masked,
+    photos,
+    picture,
+    sound,
+)
+from tests.teacache.parts import (
+    TRANSFORMS,
+    Stub,
+    changed,
+    for_long_videos,
+    reads_nothing,
+    with_chroma_vae,
+    with_controlnet,
+    with_cosmos_vae,
+    with_deep_vae,
+    with_flux_controlnet,
+    with_ltx_vae,
+    with_magvit,
+    with_predict_2_5,
+    with_qwen_vae,
+    with_refinement,
+    with_sprint,
+    with_vae,
+    with_video_vae,
+    with_wan_vae,
+)
 from tests.teacache.tiny import (
     TINY,
     bria_fibo,
     chroma,
     cosmos,
-    flux,
     hunyuan,
     kandinsky,
-    ltx,
     ltx2,
     qwenimage,
     wan,
     z_image,
 )
-from tests.teacache.tiny.base import Generate, generators, images, quiet, rows, tiny_vae, tiny_video_vae
+from tests.teacache.tiny.base import Generate, generators, quiet, rows, tiny_vae
 
 STEPS = 7
 
@@ -71,10 +107,6 @@ class Variant:
     attributes: Callable[[Any], Mapping[str, Any]] = no_parts
     """From the pipeline, by name, attributes that it gets: what is too large in it, or reads texts and pictures with
     models that are not there."""
-
-
-class Stub(SimpleNamespace):
-    """In the place of a part of which a pipeline only asks for this."""
 
 
 class Without:
@@ -118,153 +150,6 @@ def generate(name: str, pipe: Any, *, seeds: Sequence[int] = (0,), **arguments: 
         return run(pipe, seeds=seeds, steps=STEPS, guided=variant.guided, **arguments)
 
 
-def changed(model: Any, **config: Any) -> Any:
-    """A new model, whose config differs in this."""
-    torch.manual_seed(0)
-    names = inspect.signature(type(model).__init__).parameters
-    return type(model)(**{**{name: value for name, value in model.config.items() if name in names}, **config})
-
-
-def with_vae(pipe: Any, channels: int = 4, **config: Any) -> dict[str, Any]:
-    transformer = changed(pipe.transformer, **config) if config else pipe.transformer
-    return {"vae": tiny_vae(channels), "transformer": transformer}
-
-
-def with_qwen_vae(pipe: Any) -> dict[str, Any]:
-    torch.manual_seed(1)
-    return {"vae": diffusers.AutoencoderKLQwenImage(
-        base_dim=4, z_dim=4, dim_mult=[1, 1], num_res_blocks=1, temperal_downsample=[False], latents_mean=[0.0] * 4,
-        latents_std=[1.0] * 4,
-    )}  # fmt: skip
-
-
-def with_wan_vae(pipe: Any, **config: Any) -> dict[str, Any]:
-    return {"vae": wan.make_vae(), "transformer": changed(pipe.transformer, **config) if config else pipe.transformer}
-
-
-def with_ltx_vae(pipe: Any) -> dict[str, Any]:
-    return {"vae": ltx.make_vae()}
-
-
-def for_long_videos(pipe: Any) -> dict[str, Any]:
-    return {**with_ltx_vae(pipe), "scheduler": diffusers.LTXEulerAncestralRFScheduler()}
-
-
-def with_chroma_vae(pipe: Any) -> dict[str, Any]:
-    """The pipeline asks for something that the transformer's class does not have, but a checkpoint's config may."""
-    pipe.transformer.register_to_config(guidance_embeds=False)
-    return with_vae(pipe)
-
-
-def with_deep_vae(pipe: Any) -> dict[str, Any]:
-    """Halves height and width."""
-    torch.manual_seed(1)
-    half = {"block_out_channels": (8, 8), "layers_per_block": (1, 1), "qkv_multiscales": ((), ())}
-    both = {f"{side}_{name}": value for side in ("encoder", "decoder") for name, value in half.items()}
-    return {"vae": diffusers.AutoencoderDC(latent_channels=4, attention_head_dim=2, **both)}
-
-
-def with_magvit(pipe: Any, **config: Any) -> dict[str, Any]:
-    torch.manual_seed(1)
-    blocks = {f"{way}_block_types": tuple(f"{kind}{way.title()}Block3D" for kind in ("Spatial", "SpatialTemporal"))
-              for way in ("down", "up")}  # fmt: skip
-    vae = diffusers.AutoencoderKLMagvit(latent_channels=4, block_out_channels=(4, 4), layers_per_block=1,
-                                        norm_num_groups=2, **blocks)  # fmt: skip
-    return {"vae": vae, "transformer": changed(pipe.transformer, **config)}
-
-
-def with_cosmos_vae(pipe: Any) -> dict[str, Any]:
-    torch.manual_seed(1)
-    vae = diffusers.AutoencoderKLCosmos(
-        latent_channels=4, encoder_block_out_channels=(4, 4, 4, 4), decode_block_out_channels=(4, 4, 4, 4),
-        attention_resolutions=(8,), resolution=32, num_layers=1, latents_mean=None, latents_std=None,
-    )  # fmt: skip
-    return {"vae": vae, "transformer": changed(pipe.transformer, in_channels=5)}
-
-
-def with_predict_2_5(pipe: Any, **config: Any) -> dict[str, Any]:
-    scheduler = diffusers.UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True)
-    return {**with_wan_vae(pipe, in_channels=17, out_channels=16, **config), "scheduler": scheduler}
-
-
-def with_refinement(pipe: Any) -> dict[str, Any]:
-    torch.manual_seed(1)
-    upsampler = LTX2LatentUpsamplerModel(in_channels=4, mid_channels=32, num_blocks_per_stage=1, spatial_upsample=False,
-                                         temporal_upsample=True)  # fmt: skip
-    transformer = changed(pipe.transformer, use_keyframes_abs_pos_embedding=True)
-    return {"scheduler": diffusers.LTXEulerAncestralRFScheduler(), "temporal_latent_upsampler": upsampler,
-            "transformer": transformer}  # fmt: skip
-
-
-def with_sprint(pipe: Any) -> dict[str, Any]:
-    """What distilled SANA has."""
-    transformer = changed(pipe.transformer, guidance_embeds=True, qk_norm="rms_norm_across_heads")
-    return {"scheduler": diffusers.SCMScheduler(), "transformer": transformer}
-
-
-def with_controlnet(pipe: Any, kind: str, vae: Callable[[Any], Mapping[str, Any]] = with_vae,
-                    **config: Any) -> dict[str, Any]:  # fmt: skip
-    """A ControlNet that is as the transformer where its class lets it."""
-    torch.manual_seed(2)
-    of_class: Any = getattr(diffusers, kind)
-    names = inspect.signature(of_class.__init__).parameters
-    net = of_class(**{**{key: value for key, value in pipe.transformer.config.items() if key in names}, **config})
-    for parameter in net.parameters():  # its last layers start at zero
-        nn.init.normal_(parameter, std=0.1)
-    return {**vae(pipe), "controlnet": net}
-
-
-def with_flux_controlnet(pipe: Any) -> dict[str, Any]:
-    return dict(flux.make_pipeline(diffusers.FluxControlNetPipeline, vae=True, controlnet=True).components)
-
-
-def picture(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
-    return {"image": images(seeds, height, width)}
-
-
-def part_way(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
-    return {**picture(seeds, height, width), "strength": 0.9}
-
-
-def masked(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
-    return {**part_way(seeds, height, width), "mask_image": images(seeds, height, width, channels=1).round()}
-
-
-def kontext_masked(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
-    return {**masked(seeds, height, width), "max_area": height * width, "_auto_resize": False}
-
-
-def controlled(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
-    return {"control_image": images(seeds, height, width)}
-
-
-def control_masked(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
-    mask = images(seeds, height, width, channels=1).round()
-    return {**controlled(seeds, height, width), "control_mask": mask}
-
-
-def controlled_part_way(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
-    return {**part_way(seeds, height, width), **controlled(seeds, height, width)}
-
-
-def controlled_masked(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
-    return {**masked(seeds, height, width), **controlled(seeds, height, width)}
-
-
-def photo(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
-    """One picture for all, as a file holds it."""
-    pixels = (images((5,), height, width)[0].permute(1, 2, 0) * 255).byte()
-    return {"image": Image.fromarray(pixels.numpy())}
-
-
-def photo_masked(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
-    return {**masked(seeds, height, width), **photo(seeds, height, width)}
-
-
-def photos(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
-    return {"image": [photo(seeds, height, width)["image"]]}
-
-
 def generate_layers(pipe: Any, **arguments: Any) -> Tensor:
     """Pictures, as diffusers 0.42 has a mistake where latents are asked for."""
     return torch.stack(list(qwenimage.generate(pipe, output_type="pt", **arguments)))
@@ -281,74 +166,6 @@ def generate_windows(pipe: Any, *, seeds: Sequence[int] = (0,), steps: int = STE
             callback_on_step_end_tensor_inputs=[], **arguments,
         ).frames  # fmt: skip
     return latents
-
-
-def with_video_vae(pipe: Any, **config: Any) -> dict[str, Any]:
-    vae = tiny_video_vae()
-    vae.register_to_config(temporal_compression_ratio=1)
-    return {"vae": vae, "transformer": changed(pipe.transformer, **config)}
-
-
-def footage(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
-    return {"video": [photo(seeds, height, width)["image"]] * 5}
-
-
-def asynchronous(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
-    """Each frame is two steps behind the one before it."""
-    return {"ar_step": 2, "causal_block_size": 1}
-
-
-def film(frames: int, height: int, width: int, channels: int = 3) -> Tensor:
-    """One video as a tensor."""
-    return images(range(frames), height, width, channels=channels).transpose(0, 1).unsqueeze(0)
-
-
-def film_masked(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
-    """Its pipeline takes no list of generators."""
-    mask, (generator,) = film(5, height, width, channels=1), generators(seeds)
-    return {"video": film(5, height, width), "mask_video": mask, "strength": 0.9, "generator": generator}
-
-
-def sound(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
-    """Of two seconds, in stereo."""
-    return {"audio": rows((5,), 2, 32)}
-
-
-def cloze(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
-    """An example, and a picture for which its like is to be made."""
-    (one,) = photos(seeds, height, width)["image"]
-    return {"image": [[one, one], [one, None]], "task_prompt": "", "content_prompt": ""}
-
-
-def edit(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
-    prompts = [f'{{"edit_instruction": {seed}}}' for seed in seeds]
-    return {**photo(seeds, height, width), "prompt": prompts, "negative_prompt": ["1000"] * len(seeds)}
-
-
-def reads_nothing(pipe: Any, parts: Sequence[str] = ("",)) -> dict[str, Any]:
-    """Parts of VisualCloze get the same embeddings for all texts, as its pipelines take none."""
-    tokens, pooled = flux.embeddings((0,))
-    texts = (tokens, pooled, torch.zeros(tokens.shape[1], 3))
-    return {f"{part}encode_prompt": lambda *args, **kwargs: texts for part in parts}
-
-
-def coarse(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
-    """What a first pass made: 13 frames, of which two are keyframes, and their sound."""
-    size = height // 8, width // 8
-    return {
-        "latents": rows(seeds, 4, 7, *size), "keyframes_latents": rows(seeds, 4, 2, *size),
-        "keyframe_positions": [6, 12], "audio_latents": rows(seeds, 2, 14, 2), "num_frames": 13,
-    }  # fmt: skip
-
-
-def _resize(mask: Tensor, size: Sequence[int], interpolation: None) -> Tensor:
-    return nn.functional.interpolate(mask, size=tuple(size))
-
-
-TRANSFORMS = SimpleNamespace(
-    functional=SimpleNamespace(resize=_resize), InterpolationMode=SimpleNamespace(NEAREST=None)
-)
-"""What Cosmos' ControlNet wants of torchvision."""
 
 
 def _small(module: str, size: Any, family: str = "qwenimage") -> dict[str, Any]:

@@ -14,11 +14,12 @@ from torch import Tensor
 import teacache
 from teacache.models import Blocks, Model
 from teacache.registry import MODELS
+from tests.teacache.given import photo
 from tests.teacache.plain import plainly_cached
 from tests.teacache.test_models import EXTREME, steps_computed
 from tests.teacache.tiny import ltx2
 from tests.teacache.tiny.base import rows
-from tests.teacache.variants import make, photo
+from tests.teacache.variants import make
 
 LTX2 = MODELS["LTX2VideoTransformer3DModel"]
 STEPS = 7
