@@ -130,8 +130,10 @@ class Branch:
         assert self._ties is not None
         step, streams = self._place.step, []
         for before, output, predictor in zip(stack.streams, outputs, self._predictors, strict=True):
-            before, after = rows.take(before), rows.take(output).detach()
-            residual = (after - before).detach().to(before.dtype)  # under autocast blocks give another type
+            before, after = rows.take(before), rows.take(output)
+            residual = (after - before).detach()
+            if residual.dtype != before.dtype:  # under autocast blocks give another type
+                residual = residual.to(before.dtype)
             streams.append(Stream(after, residual, partial(predictor.error, step, residual, rows)))
         mask = None if stack.mask is None else rows.take(stack.mask)
         self._policy.observe(Computed(step, self._ties, rows, tuple(streams), mask))

@@ -196,8 +196,11 @@ def session_of(transformer: nn.Module) -> Session | None:
 
 
 def _stacked(latents: Any) -> Tensor | None:
-    """The latents as one tensor, rows first; None where they are of several shapes."""
+    """The latents as one tensor, rows first, with what a row may have beside them, as given pictures; None where rows
+    are of several shapes."""
     if isinstance(latents, Tensor) or latents is None:
         return latents
-    same = all(isinstance(one, Tensor) and one.shape == latents[0].shape for one in latents)
-    return torch.stack(list(latents)) if same else None
+    rows = [tuple(tensors_in(one)) for one in latents]
+    shapes = [[tensor.shape for tensor in row] for row in rows]
+    same = shapes[0] and all(shape == shapes[0] for shape in shapes)
+    return torch.stack([torch.cat([tensor.flatten() for tensor in row]) for row in rows]) if same else None

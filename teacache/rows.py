@@ -35,8 +35,12 @@ class Selection:
         return tensor if self.all else tensor.index_select(0, self._index(tensor.device, len(tensor) // self.size))
 
     def put(self, tensor: Tensor, rows: Tensor) -> Tensor:
-        """A copy of the tensor with the selected rows replaced."""
-        return rows if self.all else tensor.index_copy(0, self._index(tensor.device, 1), rows.to(tensor.dtype))
+        """A copy of the tensor with the selected rows replaced; one row goes for all, as models have it."""
+        if self.all:
+            return rows
+        if len(tensor) == 1:  # embeddings of one prompt for several pictures
+            tensor = tensor.expand(self.size, *tensor.shape[1:])
+        return tensor.index_copy(0, self._index(tensor.device, 1), rows.to(tensor.dtype))
 
     def put_(self, tensor: Tensor, rows: Tensor) -> None:
         """The same in place."""
@@ -132,6 +136,8 @@ class Ties:
         if len(above) == 1:  # the quantity is one for the whole batch
             return [_quotient(above[0], below[0])] * len(rows)
         samples = 1 if self._all else self._samples
+        if samples == self.size:  # no rows are tied
+            return list(map(_quotient, above, below))
         uppers, lowers = [0.0] * samples, [0.0] * samples
         for row, upper, lower in zip(rows, above, below, strict=True):
             uppers[row % samples] += upper

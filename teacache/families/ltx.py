@@ -35,6 +35,13 @@ def _keeps_part(arguments: Arguments) -> bool:
     return "capture" in (arguments.get("kv_cache_mode") or "")
 
 
+def _sigma(arguments: Arguments) -> Any:
+    """Timesteps are the tokens' own, lower where a picture is given: the parts of a video that is made tile by tile
+    (LTX-2.5) differ in them at the same step."""
+    sigma = arguments.get("sigma")
+    return arguments["timestep"] if sigma is None else sigma
+
+
 MODELS = (
     Model(
         transformer="LTXVideoTransformer3DModel",
@@ -51,6 +58,7 @@ MODELS = (
         further_streams=("audio_hidden_states",),
         indicators={"modulated_input": Indicator(of_block=_modulated_video)},
         rows=RowLayout(shared=()),
+        timestep=_sigma,
         guidance="batch",
         pipelines=("LTX2Pipeline", "LTX2ImageToVideoPipeline"),
     ),

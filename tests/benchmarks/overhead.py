@@ -1,9 +1,9 @@
 """`python -m tests.benchmarks.overhead`: what does the cache cost where it saves nothing?
 
-Times the denoiser of the demo FLUX with no cache at all and with each method set to compute every step, step by step in
-turn and with the same weights in memory, so that all see the same load of the machine. Prints the median of the ratios
-with its 95 % interval, from order statistics: nothing is assumed of how they spread. And counts, for FLUX.1-dev at
-1024x1024, what each method adds to a computed step in operations and bytes.
+Times the denoiser in the demo FLUX's pipeline with no cache at all and with each method set to compute every step, step
+by step in turn and with the same weights in memory, so that all see the same load of the machine. Prints the median of
+the ratios with its 95 % interval, from order statistics: nothing is assumed of how they spread. And counts, for
+FLUX.1-dev at 1024x1024, what each method adds to a computed step in operations and bytes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 import torch
-from diffusers import FluxTransformer2DModel
+from diffusers import DiffusionPipeline
 from tqdm import tqdm
 
 import teacache
@@ -46,11 +46,11 @@ indicator itself is no addition: the first block goes on with it."""
 
 
 def timed_calls(
-    models: dict[str, FluxTransformer2DModel], steps: int, batch_size: int, order: random.Random
+    pipelines: dict[str, DiffusionPipeline], steps: int, batch_size: int, order: random.Random
 ) -> dict[str, list[float]]:
-    """CPU seconds of every call of one run; the models take turns at each step, in a new order, so that none always
-    comes after the same other one and finds what that left in the processor's caches."""
-    config = models["no cache"].config
+    """CPU seconds of every denoiser call of one run. The pipelines take turns at each step, in a new order, so that
+    none always comes after the same other one and finds what that left in the processor's caches."""
+    config = pipelines["no cache"].transformer.config
     generator = torch.Generator().manual_seed(0)
     side, text = 8, 16
     latents = torch.randn(batch_size, side * side, config.in_channels, generator=generator)
@@ -60,25 +60,31 @@ def timed_calls(
         "txt_ids": torch.zeros(text, 3),
         "img_ids": torch.cartesian_prod(torch.zeros(1), *[torch.arange(float(side))] * 2),
     }
-    seconds: dict[str, list[float]] = {name: [] for name in models}
+    for pipeline in pipelines.values():
+        pipeline.scheduler.set_timesteps(steps)
+    seconds: dict[str, list[float]] = {name: [] for name in pipelines}
     for step in range(steps):
-        timestep = torch.full((batch_size,), 1 - step / steps)
-        for name in order.sample(list(models), len(models)):
-            started = time.thread_time()
-            models[name](hidden_states=latents, timestep=timestep, return_dict=False, **inputs)
-            seconds[name].append(time.thread_time() - started)
+        for name in order.sample(list(pipelines), len(pipelines)):
+            denoiser, scheduler = pipelines[name].transformer, pipelines[name].scheduler
+            timestep = scheduler.timesteps[step]
+            of_rows = timestep.expand(batch_size) / scheduler.config.num_train_timesteps
+            with denoiser.cache_context("cond"):
+                started = time.thread_time()
+                (output,) = denoiser(hidden_states=latents, timestep=of_rows, return_dict=False, **inputs)
+                seconds[name].append(time.thread_time() - started)
+            scheduler.step(output, timestep, latents)
     return seconds
 
 
-def timed_run(instances: list[FluxTransformer2DModel], batch_size: int, order: random.Random) -> dict[str, list[float]]:
-    """The same of a run in which each instance of the model has another method: where the pieces of an instance lie in
-    memory takes up to half a percent of its time, which is none of the method's."""
-    models = dict(zip(METHODS, order.sample(instances, len(instances)), strict=True))
+def timed_run(instances: list[DiffusionPipeline], batch_size: int, order: random.Random) -> dict[str, list[float]]:
+    """The same of a run in which each instance of the pipeline has another method: where the pieces of an instance lie
+    in memory takes up to half a percent of its time, which is none of the method's."""
+    pipelines = dict(zip(METHODS, order.sample(instances, len(instances)), strict=True))
     with ExitStack() as stack, torch.no_grad():
-        caches = [stack.enter_context(teacache.enabled(models[name], config))
+        caches = [stack.enter_context(teacache.enabled(pipelines[name], config))
                   for name, config in METHODS.items() if config is not None]  # fmt: skip
-        seconds = timed_calls(models, 28, batch_size, order)
-        assert all(cache.stats.skipped == 0 for cache in caches)
+        seconds = timed_calls(pipelines, 28, batch_size, order)
+        assert all(cache.stats.skipped == 0 and cache.stats.steps == 28 * batch_size for cache in caches)
     return seconds
 
 
@@ -115,9 +121,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    instances = [load("flux").transformer for _ in METHODS]
-    for model in instances:
-        model.load_state_dict(instances[0].state_dict(), assign=True)
+    instances = [load("flux") for _ in METHODS]
+    for pipeline in instances:
+        pipeline.transformer.load_state_dict(instances[0].transformer.state_dict(), assign=True)
     ratios: dict[str, list[float]] = {name: [] for name in METHODS}
     order = random.Random(0)
     timed_run(instances, options.batch_size, order)  # the first is the warm-up

@@ -351,9 +351,9 @@ def test_every_public_name_is_exported_once() -> None:
     modules = {name for name in names if type(getattr(teacache, name)).__name__ == "module"}
     assert names - modules == {
         "AdaptiveConfig", "AlreadyEnabledError", "Blocks", "Cache", "Calibration", "CallStats", "CoefficientsError",
-        "Indicator", "Model", "Published", "ScheduleConfig", "Stats", "TeaCacheConfig", "TeaCacheError", "Uncached",
-        "UnsupportedModelError", "apply_teacache", "calibrate", "disable", "enable", "enabled", "published_for",
-        "register", "unregister",
+        "Indicator", "Model", "Published", "RowLayout", "ScheduleConfig", "Stats", "TeaCacheConfig", "TeaCacheError",
+        "Uncached", "UnsupportedModelError", "apply_teacache", "calibrate", "disable", "enable", "enabled",
+        "published_for", "register", "unregister",
     }  # fmt: skip
 
 

@@ -15,7 +15,8 @@ from teacache.branches import Method
 from teacache.cache import with_method
 from teacache.policies import Computed, Decision, Moment
 from teacache.predictors import Extrapolation
-from tests.teacache.tiny import TINY, Tiny
+from tests.teacache.tiny import TINY, Tiny, flux
+from tests.teacache.tiny.base import generators
 
 STEPS = 12
 MAIN = ("CogVideoXPipeline", "FluxPipeline", "Lumina2Pipeline", "MochiPipeline")
@@ -92,21 +93,44 @@ class Listed:
     def observe(self, computed: Computed) -> None: ...
 
 
+def listed(lists: Sequence[Collection[int]], order: int = 0) -> Method:
+    return Method(policy=lambda _: Listed(lists), predictor=lambda: Extrapolation(order), granularity="sample")
+
+
+LISTS = {0, 2, 3, 6}, {0, 1, 4, 6}
+
+
 @pytest.mark.some_classes
 @pytest.mark.parametrize("order", [0, 1])
 @pytest.mark.parametrize("name", [name for name, tiny in TINY.items() if tiny.batched])
 def test_samples_that_are_computed_at_different_steps_do_not_meet(name: str, order: int) -> None:
     tiny = TINY[name]
     dtype, rounding = (torch.float64, 1e-8) if torch.float64 in tiny.dtypes else (torch.float32, 1e-4)
-    pipe, lists = tiny.make().to(dtype), ({0, 2, 3, 6}, {0, 1, 4, 6})
+    pipe = tiny.make().to(dtype)
 
     def generate(seeds: Sequence[int], lists: Sequence[Collection[int]]) -> Tensor:
-        method = Method(policy=lambda _: Listed(lists), predictor=lambda: Extrapolation(order), granularity="sample")
-        with with_method(pipe, lambda *_: method):
+        with with_method(pipe, lambda *_: listed(lists, order)):
             return tiny.generate(pipe, seeds=seeds, steps=7, guided=tiny.guidance == "batch")
 
-    together = generate((1, 2), lists)
-    for own, seed, steps in zip(together, (1, 2), lists, strict=True):
+    together = generate((1, 2), LISTS)
+    for own, seed, steps in zip(together, (1, 2), LISTS, strict=True):
         torch.testing.assert_close(own, generate((seed,), [steps])[0], rtol=rounding, atol=rounding)
     uncached = tiny.generate(pipe, seeds=(1, 2), steps=7, guided=tiny.guidance == "batch")
     assert not any(torch.equal(own, other) for own, other in zip(together, uncached, strict=True))
+
+
+def test_embeddings_of_one_prompt_go_for_several_samples() -> None:
+    """The model repeats them: in the first block the text gets a row for each sample."""
+    pipe = flux.make_pipeline().to(torch.float64)
+    tokens, pooled = flux.embeddings((0,), torch.float64)
+
+    def generate(prompts: int) -> Tensor:
+        with with_method(pipe, lambda *_: listed(LISTS)):
+            latents: Tensor = pipe(
+                prompt_embeds=tokens.expand(prompts, -1, -1), pooled_prompt_embeds=pooled.expand(prompts, -1),
+                num_images_per_prompt=2 // prompts, num_inference_steps=7, generator=generators((1, 2)), height=64,
+                width=64, output_type="latent",
+            ).images  # fmt: skip
+        return latents
+
+    torch.testing.assert_close(generate(1), generate(2), rtol=1e-8, atol=1e-8)

@@ -3,33 +3,42 @@
 from __future__ import annotations
 
 import importlib
+import inspect
+import re
+import warnings
 from typing import Any
 from unittest import mock
 
+import diffusers
 import pytest
 import torch
 
 import teacache
 from teacache.calibrate import conditions_of, record
 from teacache.recording import Recording
+from teacache.registry import MODELS
 from tests.teacache.test_hooks import Abort, abort_at
 from tests.teacache.test_models import decisions, steps_computed
 from tests.teacache.tiny import TINY
-from tests.teacache.variants import STEPS, VARIANTS, generate, make
+from tests.teacache.variants import BROKEN, STEPS, VARIANTS, generate, make
 
 SKIPPING = teacache.AdaptiveConfig(tolerance=1e9, max_consecutive_skips=1)
 """Computes every other step, the first three and the last."""
 
 
 MUCH_THE_SAME = {
-    "FluxControlInpaintPipeline", "FluxControlNetInpaintPipeline", "LTX2InContextPipeline", "PixArtAlphaPipeline",
-    "QwenImageControlNetInpaintPipeline", "QwenImageEditInpaintPipeline",
-    "StableDiffusion3ControlNetInpaintingPipeline", "StableDiffusion3PAGImg2ImgPipeline", "ZImageInpaintPipeline",
+    "ChromaInpaintPipeline", "FluxControlInpaintPipeline", "FluxControlNetInpaintPipeline", "Kandinsky5T2IPipeline",
+    "LTX2HDRPipeline", "LTX2InContextPipeline", "PixArtAlphaPipeline", "QwenImageControlNetInpaintPipeline",
+    "QwenImageEditInpaintPipeline", "StableAudio3AudioToAudioPipeline", "StableDiffusion3ControlNetInpaintingPipeline",
+    "StableDiffusion3InpaintPipeline", "StableDiffusion3PAGImg2ImgPipeline", "VisualClozeGenerationPipeline",
+    "ZImageControlNetInpaintPipeline", "ZImageInpaintPipeline",
 }  # fmt: skip
 """As another one here."""
+SLOW = {"Cosmos2_5_TransferPipeline", "HeliosPyramidPipeline"}
+"""Take a second for a test."""
 
 
-@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.slow if name in MUCH_THE_SAME else ())
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.slow if name in MUCH_THE_SAME | SLOW else ())
                         for name in VARIANTS])  # fmt: skip
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -54,6 +63,23 @@ def test_nothing_skipped_is_bit_identical_and_skipping_skips(name: str, pipe: An
         skipped = {late + 3 + 2 * time for time in range(len(sample))} - {len(sample) - 1}
         assert sample == tuple(step not in skipped for step in range(len(sample)))
     assert len(cache.stats.calls) == VARIANTS[name].runs * len({call.branch for call in cache.stats.calls})
+
+
+OF_PRIORS = {"KandinskyV22PriorEmb2EmbPipeline", "ShapEImg2ImgPipeline", "ShapEPipeline"}
+"""Tested in families/test_prior.py."""
+
+
+def test_every_pipeline_of_a_known_model_is_tested() -> None:
+    """But for those that go on from what a prior makes: with another denoiser, or with another pipeline."""
+    models = re.compile(rf"\b({'|'.join(MODELS)})\b")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what is deprecated
+        kinds = [getattr(diffusers, name) for name in dir(diffusers) if name.endswith("Pipeline")]
+    kinds = [
+        kind for kind in kinds if inspect.isclass(kind) and "prior_scheduler" not in inspect.signature(kind).parameters
+    ]
+    known = {kind.__name__ for kind in kinds if models.search(str(inspect.signature(kind)))}
+    assert known - TINY.keys() - VARIANTS.keys() - OF_PRIORS == BROKEN.keys()
 
 
 def test_an_aborted_run_leaves_nothing_behind(name: str, pipe: Any) -> None:

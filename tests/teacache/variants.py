@@ -7,16 +7,68 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
+from operator import attrgetter
 from typing import Any
 from unittest import mock
 
 import diffusers
 import torch
-from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
-from tests.teacache.tiny import TINY, cosmos, flux, hunyuan, ltx, wan
-from tests.teacache.tiny.base import Generate, generators, images, quiet, rows, tiny_vae, tiny_video_vae
+from tests.teacache.given import (
+    asynchronous,
+    cloze,
+    coarse,
+    control_masked,
+    controlled,
+    controlled_masked,
+    controlled_part_way,
+    edit,
+    film_masked,
+    footage,
+    kontext_masked,
+    masked,
+    part_way,
+    photo,
+    photo_masked,
+    photos,
+    picture,
+    sound,
+)
+from tests.teacache.parts import (
+    TRANSFORMS,
+    Stub,
+    changed,
+    for_long_videos,
+    reads_nothing,
+    with_chroma_vae,
+    with_controlnet,
+    with_cosmos_vae,
+    with_deep_vae,
+    with_flux_controlnet,
+    with_ltx_vae,
+    with_magvit,
+    with_predict_2_5,
+    with_qwen_vae,
+    with_refinement,
+    with_sprint,
+    with_vae,
+    with_video_vae,
+    with_wan_vae,
+)
+from tests.teacache.tiny import (
+    TINY,
+    bria_fibo,
+    chroma,
+    cosmos,
+    hunyuan,
+    kandinsky,
+    ltx2,
+    qwenimage,
+    wan,
+    z_image,
+)
+from tests.teacache.tiny.base import Generate, generators, quiet, rows, tiny_vae
 
 STEPS = 7
 
@@ -51,7 +103,10 @@ class Variant:
     late: int = 0
     """So many steps at the start leave nothing that later ones could take, whose tokens are others."""
     patches: Mapping[str, Any] = field(default_factory=dict)
-    """What is too large in diffusers, by its full name."""
+    """What is too large in diffusers, or not there, by its full name."""
+    attributes: Callable[[Any], Mapping[str, Any]] = no_parts
+    """From the pipeline, by name, attributes that it gets: what is too large in it, or reads texts and pictures with
+    models that are not there."""
 
 
 class Without:
@@ -73,8 +128,12 @@ def make(name: str) -> Any:
     sibling = TINY[variant.sibling].make()
     parts = {**sibling.components, **variant.parts(sibling)}
     parameters = list(inspect.signature(kind.__init__).parameters.values())[1:]
-    return quiet(kind(**{one.name: parts.get(one.name) for one in parameters
+    pipe = quiet(kind(**{one.name: parts.get(one.name) for one in parameters
                          if one.name in parts or one.default is inspect.Parameter.empty}))  # fmt: skip
+    for path, value in variant.attributes(pipe).items():
+        *holder, attribute = path.split(".")
+        setattr(attrgetter(*holder)(pipe) if holder else pipe, attribute, value)
+    return pipe
 
 
 def generate(name: str, pipe: Any, *, seeds: Sequence[int] = (0,), **arguments: Any) -> Tensor:
@@ -85,110 +144,15 @@ def generate(name: str, pipe: Any, *, seeds: Sequence[int] = (0,), **arguments: 
     torch.manual_seed(0)  # some pipelines draw from it
     with ExitStack() as stack:
         for target, value in variant.patches.items():
-            stack.enter_context(mock.patch(target, value))
+            stack.enter_context(mock.patch(target, value, create=True))
         run = variant.generate or TINY[variant.sibling].generate
         pipe = Without(pipe, variant.drops) if variant.drops else pipe
         return run(pipe, seeds=seeds, steps=STEPS, guided=variant.guided, **arguments)
 
 
-def changed(model: Any, **config: Any) -> Any:
-    """A new model, whose config differs in this."""
-    torch.manual_seed(0)
-    names = inspect.signature(type(model).__init__).parameters
-    return type(model)(**{**{name: value for name, value in model.config.items() if name in names}, **config})
-
-
-def with_vae(pipe: Any, **config: Any) -> dict[str, Any]:
-    return {"vae": tiny_vae(), "transformer": changed(pipe.transformer, **config) if config else pipe.transformer}
-
-
-def with_qwen_vae(pipe: Any) -> dict[str, Any]:
-    torch.manual_seed(1)
-    return {"vae": diffusers.AutoencoderKLQwenImage(
-        base_dim=4, z_dim=4, dim_mult=[1, 1], num_res_blocks=1, temperal_downsample=[False], latents_mean=[0.0] * 4,
-        latents_std=[1.0] * 4,
-    )}  # fmt: skip
-
-
-def with_wan_vae(pipe: Any, **config: Any) -> dict[str, Any]:
-    return {"vae": wan.make_vae(), "transformer": changed(pipe.transformer, **config) if config else pipe.transformer}
-
-
-def with_ltx_vae(pipe: Any) -> dict[str, Any]:
-    return {"vae": ltx.make_vae()}
-
-
-def for_long_videos(pipe: Any) -> dict[str, Any]:
-    return {**with_ltx_vae(pipe), "scheduler": diffusers.LTXEulerAncestralRFScheduler()}
-
-
-def with_sprint(pipe: Any) -> dict[str, Any]:
-    """What distilled SANA has."""
-    transformer = changed(pipe.transformer, guidance_embeds=True, qk_norm="rms_norm_across_heads")
-    return {"scheduler": diffusers.SCMScheduler(), "transformer": transformer}
-
-
-def with_controlnet(pipe: Any, kind: str, vae: Callable[[Any], Mapping[str, Any]] = with_vae,
-                    **config: Any) -> dict[str, Any]:  # fmt: skip
-    """A ControlNet that is as the transformer where its class lets it."""
-    torch.manual_seed(2)
-    of_class: Any = getattr(diffusers, kind)
-    names = inspect.signature(of_class.__init__).parameters
-    net = of_class(**{**{key: value for key, value in pipe.transformer.config.items() if key in names}, **config})
-    for parameter in net.parameters():  # its last layers start at zero
-        nn.init.normal_(parameter, std=0.1)
-    return {**vae(pipe), "controlnet": net}
-
-
-def with_flux_controlnet(pipe: Any) -> dict[str, Any]:
-    return dict(flux.make_pipeline(diffusers.FluxControlNetPipeline, vae=True, controlnet=True).components)
-
-
-def picture(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
-    return {"image": images(seeds, height, width)}
-
-
-def part_way(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
-    return {**picture(seeds, height, width), "strength": 0.9}
-
-
-def masked(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
-    return {**part_way(seeds, height, width), "mask_image": images(seeds, height, width, channels=1).round()}
-
-
-def kontext_masked(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
-    return {**masked(seeds, height, width), "max_area": height * width, "_auto_resize": False}
-
-
-def controlled(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
-    return {"control_image": images(seeds, height, width)}
-
-
-def control_masked(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
-    mask = images(seeds, height, width, channels=1).round()
-    return {**controlled(seeds, height, width), "control_mask": mask}
-
-
-def controlled_part_way(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
-    return {**part_way(seeds, height, width), **controlled(seeds, height, width)}
-
-
-def controlled_masked(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
-    return {**masked(seeds, height, width), **controlled(seeds, height, width)}
-
-
-def photo(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
-    """One picture for all, as a file holds it."""
-    pixels = (images((5,), height, width)[0].permute(1, 2, 0) * 255).byte()
-    return {"image": Image.fromarray(pixels.numpy())}
-
-
-def photo_masked(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
-    return {**masked(seeds, height, width), **photo(seeds, height, width)}
-
-
-def photos(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
-    return {"image": [photo(seeds, height, width)["image"]]}
+def generate_layers(pipe: Any, **arguments: Any) -> Tensor:
+    """Pictures, as diffusers 0.42 has a mistake where latents are asked for."""
+    return torch.stack(list(qwenimage.generate(pipe, output_type="pt", **arguments)))
 
 
 def generate_windows(pipe: Any, *, seeds: Sequence[int] = (0,), steps: int = STEPS, guided: bool = False,
@@ -204,24 +168,9 @@ def generate_windows(pipe: Any, *, seeds: Sequence[int] = (0,), steps: int = STE
     return latents
 
 
-def with_video_vae(pipe: Any, **config: Any) -> dict[str, Any]:
-    vae = tiny_video_vae()
-    vae.register_to_config(temporal_compression_ratio=1)
-    return {"vae": vae, "transformer": changed(pipe.transformer, **config)}
-
-
-def footage(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
-    return {"video": [photo(seeds, height, width)["image"]] * 5}
-
-
-def asynchronous(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
-    """Each frame is two steps behind the one before it."""
-    return {"ar_step": 2, "causal_block_size": 1}
-
-
-def _small(module: str, size: Any) -> dict[str, Any]:
-    """Qwen-Image's editing pipelines bring every picture to a million pixels."""
-    path = f"diffusers.pipelines.qwenimage.pipeline_qwenimage_{module}.calculate_dimensions"
+def _small(module: str, size: Any, family: str = "qwenimage") -> dict[str, Any]:
+    """Some editing pipelines bring every picture to a million pixels."""
+    path = f"diffusers.pipelines.{family}.pipeline_{family}_{module}.calculate_dimensions"
     return {path: lambda area, ratio: size}
 
 
@@ -237,9 +186,22 @@ _sprint = partial(Variant, sibling="SanaPipeline", parts=with_sprint, size=(64, 
 _forcing = partial(Variant, sibling="SkyReelsV2Pipeline", size=(32, 32),
                    generate=partial(wan.generate, num_frames=9, prompt=None))  # fmt: skip
 
+_kandinsky = partial(Variant, sibling="Kandinsky5T2VPipeline", size=(32, 32), drops=("num_frames",),
+                     attributes=lambda pipe: {"resolutions": [(32, 32)]})  # fmt: skip
+_sound = partial(Variant, sibling="StableAudio3Pipeline", guided=False, drops=("height", "width", "guidance_scale"))
+_cloze = partial(
+    Variant, sibling="FluxPipeline", given=cloze, guided=False, attributes=reads_nothing,
+    parts=lambda pipe: {**with_vae(pipe, in_channels=48, out_channels=16), "resolution": 16},
+    drops=("height", "width", "prompt_embeds", "pooled_prompt_embeds"),
+)  # fmt: skip
+
+_dfr = partial(Variant, sibling="LTX2Pipeline", size=(32, 32), guided=False, generate=ltx2.generate_by_sigmas)
+
 _ONE_ATTENTION = partial(with_vae, dual_attention_layers=())  # PAG does not go with two in diffusers 0.42
 _SD3_NET = partial(with_controlnet, kind="SD3ControlNetModel", num_layers=2, dual_attention_layers=())
 _QWEN_NET = partial(with_controlnet, kind="QwenImageControlNetModel", vae=with_qwen_vae, num_layers=1)
+_Z_IMAGE_NET = partial(with_controlnet, kind="ZImageControlNetModel", control_layers_places=[0, 2],
+                       control_refiner_layers_places=[0])  # fmt: skip
 _TWICE = partial(with_vae, in_channels=32, out_channels=16)
 
 VARIANTS: Mapping[str, Variant] = {
@@ -297,4 +259,141 @@ VARIANTS: Mapping[str, Variant] = {
     "SkyReelsV2DiffusionForcingPipeline": _forcing(given=asynchronous),
     "SkyReelsV2DiffusionForcingImageToVideoPipeline": _forcing(given=photo, parts=with_wan_vae,
                                                                generate=partial(wan.generate, num_frames=9)),
+    "StableDiffusion3InpaintPipeline": _sd3(parts=partial(with_vae, channels=16, in_channels=16, out_channels=16),
+                                            given=masked),
+    "ChromaInpaintPipeline": Variant(sibling="ChromaPipeline", parts=with_chroma_vae, given=masked),
+    "PRXPixelPipeline": Variant(sibling="PRXPipeline"),
+    "HunyuanDiTControlNetPipeline": Variant(
+        sibling="HunyuanDiTPipeline", given=controlled, size=(64, 64),
+        parts=lambda pipe: {"requires_safety_checker": False, **with_controlnet(
+            pipe, "HunyuanDiT2DControlNetModel", lambda pipe: {"vae": chroma.make_vae()}, transformer_num_layers=6,
+        )},
+    ),
+    "SanaControlNetPipeline": Variant(
+        sibling="SanaPipeline", given=controlled, size=(32, 32),
+        parts=partial(with_controlnet, kind="SanaControlNetModel", vae=with_deep_vae, num_layers=1),
+    ),
+    "SanaSprintImg2ImgPipeline": _sprint(
+        parts=lambda pipe: {**with_sprint(pipe), **with_deep_vae(pipe)}, size=(32, 32),
+        given=lambda *at: {**part_way(*at), "intermediate_timesteps": None},
+    ),
+    "EasyAnimateInpaintPipeline": Variant(
+        sibling="EasyAnimatePipeline", given=film_masked,
+        parts=partial(with_magvit, in_channels=12, resize_inpaint_mask_directly=False),
+    ),
+    "HeliosPyramidPipeline": Variant(
+        sibling="HeliosPipeline", size=(32, 32), runs=2, drops=("num_inference_steps",),
+        parts=lambda pipe: {"scheduler": diffusers.HeliosScheduler(stages=2, stage_range=[0, 0.5, 1])},
+        given=lambda *at: {"pyramid_num_inference_steps_list": [STEPS, STEPS]},
+    ),
+    "HunyuanImageRefinerPipeline": Variant(
+        sibling="HunyuanImagePipeline", size=(64, 64), drops=tuple(
+            f"{negative}prompt_embeds{mask}_2" for negative in ("", "negative_") for mask in ("", "_mask")
+        ),
+        parts=lambda pipe: {"transformer": changed(
+            pipe.transformer, in_channels=8, patch_size=(1, 1, 1), rope_axes_dim=(2, 2, 4), guidance_embeds=True,
+            text_embed_2_dim=None,
+        )},
+        given=lambda seeds, *size: {"image": rows(seeds, 4, 1, 4, 4)},
+    ),
+    "HunyuanVideo15ImageToVideoPipeline": Variant(
+        sibling="HunyuanVideo15Pipeline", given=photo, size=(32, 32), drops=("height", "width"),
+        parts=lambda pipe: {"transformer": changed(pipe.transformer, target_size=32)},
+        attributes=lambda pipe: {"vision_num_semantic_tokens": 3, "encode_image": lambda **_: rows((3,), 3, 6)},
+    ),
+    "Kandinsky5T2IPipeline": _kandinsky(),
+    "Kandinsky5I2IPipeline": _kandinsky(given=photo, parts=lambda pipe: {
+        "vae": chroma.make_vae(), "transformer": kandinsky.make_transformer(visual_cond=True),
+    }),
+    "Kandinsky5I2VPipeline": Variant(
+        sibling="Kandinsky5T2VPipeline", size=(32, 32), given=lambda *at: {**photo(*at), "num_frames": 17},
+        parts=lambda pipe: {
+            "vae": hunyuan.make_vae(), "transformer": kandinsky.make_transformer(visual_cond=True),
+        },
+    ),
+    "LongCatImageEditPipeline": Variant(
+        sibling="LongCatImagePipeline", given=photo, drops=("height", "width", "enable_prompt_rewrite"),
+        parts=lambda pipe: {"vae": tiny_vae(16), "text_processor": Stub(image_processor=None)},
+        attributes=lambda pipe: {"_encode_prompt": lambda prompt, image: rows((int(prompt[0]),), 5, 12)},
+        patches=_small("edit", (16, 16), "longcat_image"),
+    ),
+    "LTX2HDRPipeline": Variant(
+        sibling="LTX2Pipeline", size=(32, 32),
+        drops=tuple(name for name in ltx2.UNGUIDED if name.startswith("audio_")),
+    ),
+    "MotifVideoImage2VideoPipeline": Variant(
+        sibling="MotifVideoPipeline", size=(32, 32), given=lambda *at: {**photo(*at), "prompt": None},
+        parts=lambda pipe: {
+            "text_encoder": Stub(vision_tower=None),
+            "transformer": changed(pipe.transformer, image_embed_dim=6),
+        },
+        attributes=lambda pipe: {"_get_image_embeds": lambda **_: rows((3,), 2, 6)},
+    ),
+    "QwenImageLayeredPipeline": _qwen(
+        given=lambda *at: {**photo(*at), "prompt": "0", "layers": 2}, drops=("height", "width"),
+        parts=lambda pipe: {
+            **with_qwen_vae(pipe), "text_encoder": Stub(dtype=torch.float32),
+            "transformer": changed(pipe.transformer, use_additional_t_cond=True, use_layer3d_rope=True),
+        },
+        patches=_small("layered", (16, 16)), generate=generate_layers,
+    ),
+    "SkyReelsV2ImageToVideoPipeline": Variant(
+        sibling="SkyReelsV2Pipeline", size=(32, 32), given=photo,
+        parts=partial(with_wan_vae, in_channels=36, image_dim=6, added_kv_proj_dim=24),
+        attributes=lambda pipe: {"encode_image": lambda *args: rows((3,), 2, 6)},
+    ),
+    "SkyReelsV2DiffusionForcingVideoToVideoPipeline": _forcing(
+        parts=with_wan_vae, runs=2, generate=partial(wan.generate, num_frames=13),
+        given=lambda *at: {**footage(*at), "base_num_frames": 9, "overlap_history": 5},
+    ),
+    "StableAudio3AudioToAudioPipeline": _sound(given=lambda *at: {**sound(*at), "init_noise_level": 0.9}),
+    "StableAudio3InpaintPipeline": _sound(given=lambda *at: {
+        **sound(*at), "mask_start_seconds": 0.5, "mask_end_seconds": 1.5,
+    }),
+    "VisualClozeGenerationPipeline": _cloze(),
+    "VisualClozePipeline": _cloze(
+        runs=2, attributes=partial(reads_nothing, parts=("generation_pipe.", "upsampling_pipe.")),
+        given=lambda *at: {**cloze(*at), "upsampling_height": at[1], "upsampling_width": at[2]},
+    ),
+    "ZImageControlNetPipeline": _z_image(parts=partial(_Z_IMAGE_NET, control_in_dim=4), given=controlled),
+    "ZImageControlNetInpaintPipeline": _z_image(parts=partial(_Z_IMAGE_NET, control_in_dim=9),
+                                                given=controlled_masked, drops=("strength",)),
+    "ZImageOmniPipeline": _z_image(
+        given=photos, size=(64, 64), generate=partial(z_image.generate, read=z_image.captions_in_parts),
+        parts=lambda pipe: {
+            "vae": tiny_vae().to(torch.bfloat16),  # which the pipeline encodes in, whatever its type is
+            "transformer": z_image.make_transformer(siglip_feat_dim=6),
+        },
+        attributes=lambda pipe: {
+            "prepare_siglip_embeds": lambda batch_size, **_: [[rows((3,), 2, 2, 6)[0]] for _ in range(batch_size)],
+        },
+    ),
+    "LTX2DFRPipeline": _dfr(
+        parts=lambda pipe: {"transformer": changed(pipe.transformer, use_keyframes_abs_pos_embedding=True)},
+    ),
+    "LTX2DFRTemporalRefinePipeline": _dfr(parts=with_refinement, given=coarse, runs=2),
+    "BriaFiboEditPipeline": Variant(
+        sibling="BriaFiboPipeline", parts=with_wan_vae, given=edit, generate=bria_fibo.generate, size=(64, 64),
+        attributes=lambda pipe: {"encode_prompt": partial(bria_fibo.encode_prompt, pipe.transformer)},
+    ),
+    "CosmosVideoToWorldPipeline": Variant(sibling="CosmosTextToWorldPipeline", parts=with_cosmos_vae, given=photo,
+                                          size=(32, 32)),
+    "Cosmos2_5_PredictBasePipeline": Variant(
+        sibling="Cosmos2TextToImagePipeline", parts=with_predict_2_5, given=footage, size=(32, 32),
+        generate=partial(cosmos.generate, num_frames=9),
+    ),
+    "Cosmos2_5_TransferPipeline": Variant(
+        sibling="Cosmos2TextToImagePipeline", size=(32, 32), runs=2,
+        parts=lambda pipe: with_controlnet(
+            pipe, "CosmosControlNetModel", partial(with_predict_2_5, controlnet_block_every_n=2),
+            n_controlnet_blocks=2, in_channels=18, latent_channels=18, model_channels=24,
+        ),
+        given=lambda *at: {"controls": footage(*at)["video"] * 2, "num_frames": 9, "num_frames_per_chunk": 5},
+        patches={"diffusers.models.controlnets.controlnet_cosmos.transforms": TRANSFORMS},
+    ),
 }  # fmt: skip
+
+BROKEN: Mapping[str, str] = {
+    "EasyAnimateControlPipeline": "it calls its encode_prompt with an argument that this does not take",
+}
+"""What does not run in diffusers 0.42, cached or not, and why."""

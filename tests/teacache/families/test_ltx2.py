@@ -7,15 +7,19 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers.pipelines.ltx2.dfr_layout import LTX2DFREpilogueTile
+from diffusers.pipelines.ltx2.pipeline_ltx2_condition import LTX2VideoCondition
 from torch import Tensor
 
 import teacache
 from teacache.models import Blocks, Model
 from teacache.registry import MODELS
+from tests.teacache.given import photo
 from tests.teacache.plain import plainly_cached
 from tests.teacache.test_models import EXTREME, steps_computed
 from tests.teacache.tiny import ltx2
 from tests.teacache.tiny.base import rows
+from tests.teacache.variants import make
 
 LTX2 = MODELS["LTX2VideoTransformer3DModel"]
 STEPS = 7
@@ -106,3 +110,24 @@ def test_a_record_whose_streams_do_not_fit_is_refused() -> None:
     both = Blocks(name="blocks", returns=("hidden_states", "audio"))
     with pytest.raises(ValueError, match="Foo: only one stream comes by proj_out, got"):
         Model(transformer="Foo", stack=(both,), further_streams=("audio",), published_exit="proj_out")
+
+
+def test_tiles_are_branches_whatever_picture_is_given_to_some_of_them() -> None:
+    """More of them than a loop of somebody's own would call at one step."""
+    pipe, computed = make("LTX2DFRPipeline"), (0, 1, 4)
+    whole, halves = slice(0, 4), (slice(0, 2), slice(2, 4))
+    tiles = [LTX2DFREpilogueTile(frames=frames, heights=heights, widths=whole, blend_weight=torch.ones(1, 2, 4))
+             for frames in (slice(at, at + 1) for at in range(3)) for heights in halves]  # fmt: skip
+    given = LTX2VideoCondition(frames=photo((0,), 32, 32)["image"])  # the first frame, in the first two tiles
+
+    def made() -> Tensor:
+        return ltx2.generate_by_sigmas(pipe, steps=5, video_tiles=tiles, conditions=given)
+
+    uncached = made()
+    with teacache.enabled(pipe, teacache.ScheduleConfig(steps=computed, order=0)) as cache:
+        cached = made()
+    assert [call.branch for call in cache.stats.calls] == [str(tile) for tile in range(6)]
+    assert steps_computed(cache.stats) == {computed}
+    with plainly_cached(pipe.transformer, LTX2, computed, branches=6):
+        torch.testing.assert_close(cached, made(), rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(cached, uncached, rtol=1e-3, atol=1e-3)

@@ -8,17 +8,20 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import KandinskyV22PriorEmb2EmbPipeline, ShapEImg2ImgPipeline, ShapEPipeline
 
 import teacache
 from teacache.registry import model_for
 from tests.teacache.plain import plainly_cached
 from tests.teacache.test_models import EXTREME, steps_computed
 from tests.teacache.tiny import prior
+from tests.teacache.tiny.base import rows
 
 
+@pytest.mark.parametrize("kind", [ShapEPipeline, ShapEImg2ImgPipeline])
 @pytest.mark.parametrize("seeds", [(1,), (1, 2)])
-def test_both_calls_of_a_step_of_shap_e_are_steps(seeds: tuple[int, ...]) -> None:
-    pipe = prior.make_shap_e()
+def test_both_calls_of_a_step_of_shap_e_are_steps(kind: Any, seeds: tuple[int, ...]) -> None:
+    pipe = prior.make_shap_e(kind)
     uncached = prior.generate_shap_e(pipe, seeds=seeds)
     with teacache.enabled(pipe, teacache.AdaptiveConfig(tolerance=0)) as cache:
         assert torch.equal(prior.generate_shap_e(pipe, seeds=seeds), uncached)
@@ -30,6 +33,20 @@ def test_both_calls_of_a_step_of_shap_e_are_steps(seeds: tuple[int, ...]) -> Non
         expected = prior.generate_shap_e(pipe, seeds=seeds)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
     assert not torch.allclose(found, uncached, rtol=1e-3, atol=1e-3)
+
+
+def test_kandinskys_prior_from_an_embedding_starts_in_the_middle() -> None:
+    pipe = prior.make_pipeline(KandinskyV22PriorEmb2EmbPipeline)
+    arguments: dict[str, Any] = {"image": rows((5,), prior.WIDTH), "strength": 0.5, "steps": 14, "guided": True}
+    uncached = prior.generate(pipe, **arguments)
+    with teacache.enabled(pipe, teacache.AdaptiveConfig(tolerance=0)):
+        assert torch.equal(prior.generate(pipe, **arguments), uncached)
+    with teacache.enabled(pipe, EXTREME) as cache:
+        found = prior.generate(pipe, **arguments)
+    assert steps_computed(cache.stats) == {(0, 3, 6)}
+    with plainly_cached(pipe.prior, model_for(pipe.prior), (0, 3, 6)):
+        expected = prior.generate(pipe, **arguments)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_kandinskys_prior_is_calibrated_and_follows_what_was_measured(tmp_path: Path) -> None:

@@ -68,12 +68,12 @@ def images(
     return rows([seed + 2000 for seed in seeds], channels, height, width).sigmoid().to(dtype)
 
 
-def tiny_vae() -> AutoencoderKL:
-    """Halves height and width, 4 channels."""
+def tiny_vae(channels: int = 4) -> AutoencoderKL:
+    """Halves height and width."""
     torch.manual_seed(1)
     return AutoencoderKL(
         block_out_channels=(4, 4), down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2, latent_channels=4, norm_num_groups=2,
+        up_block_types=("UpDecoderBlock2D",) * 2, latent_channels=channels, norm_num_groups=2,
         layers_per_block=1, use_quant_conv=False, use_post_quant_conv=False, shift_factor=0.0, scaling_factor=1.0,
     )  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,6 +21,18 @@ from tests.teacache.tiny.base import Tiny, generators, negatives, quiet, rows
 TEXT_TOKENS = 5
 
 
+def encode_prompt(transformer: Any, prompt: Sequence[str], negative_prompt: Sequence[str], **_: Any) -> tuple[Any, ...]:
+    """The pipelines take no embeddings; the numbers in prompts are the seeds of theirs, which differ in length, and
+    have four layers."""
+    dtype = transformer.dtype
+    both = [[int("".join(filter(str.isdigit, text))) for text in texts] for texts in (prompt, negative_prompt)]
+    embeds = [rows(seeds, TEXT_TOKENS, 12, dtype=dtype) for seeds in both]
+    masks = [torch.stack([(torch.arange(TEXT_TOKENS) < TEXT_TOKENS - seed % 3).to(dtype) for seed in seeds])
+             for seeds in both]  # fmt: skip
+    layers = [list(rows(seeds, 4, TEXT_TOKENS, 6, dtype=dtype).unbind(1)) for seeds in both]
+    return *embeds, torch.zeros(len(prompt), TEXT_TOKENS, 3, dtype=dtype), *masks, *layers
+
+
 def make_fibo() -> BriaFiboPipeline:
     torch.manual_seed(0)
     transformer = BriaFiboTransformer2DModel(
@@ -31,17 +44,7 @@ def make_fibo() -> BriaFiboPipeline:
         text_encoder=None, tokenizer=None,
     )  # fmt: skip
 
-    def encode_prompt(prompt: Sequence[str], negative_prompt: Sequence[str], **_: Any) -> tuple[Any, ...]:
-        """It takes no embeddings; prompts are the seeds of theirs, differ in length, and have four layers."""
-        dtype = transformer.dtype
-        both = [[int(seed) for seed in texts] for texts in (prompt, negative_prompt)]
-        embeds = [rows(seeds, TEXT_TOKENS, 12, dtype=dtype) for seeds in both]
-        masks = [torch.stack([(torch.arange(TEXT_TOKENS) < TEXT_TOKENS - seed % 3).to(dtype) for seed in seeds])
-                 for seeds in both]  # fmt: skip
-        layers = [list(rows(seeds, 4, TEXT_TOKENS, 6, dtype=dtype).unbind(1)) for seeds in both]
-        return *embeds, torch.zeros(len(prompt), TEXT_TOKENS, 3, dtype=dtype), *masks, *layers
-
-    pipe.encode_prompt = encode_prompt
+    pipe.encode_prompt = partial(encode_prompt, transformer)
     return quiet(pipe)
 
 

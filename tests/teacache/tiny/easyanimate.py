@@ -32,8 +32,8 @@ def generate(pipe: Any, *, seeds: Sequence[int] = (0,), steps: int = 12, guided:
     dtype = pipe.transformer.dtype
     latents: Tensor = pipe(
         **captions(seeds, dtype), **captions(negatives(seeds), dtype, "negative_"), num_frames=5,
-        guidance_scale=5.0 if guided else 1.0, num_inference_steps=steps, generator=generators(seeds),
-        output_type="latent", **{"height": 64, "width": 64, **arguments},
+        guidance_scale=5.0 if guided else 1.0, num_inference_steps=steps, output_type="latent",
+        **{"height": 64, "width": 64, "generator": generators(seeds), **arguments},
     ).frames  # fmt: skip
     return latents
 

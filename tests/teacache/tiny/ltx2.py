@@ -71,7 +71,7 @@ def make_pipeline(pipeline: Any = LTX2Pipeline) -> Any:
 
 def generate(pipe: Any, *, seeds: Sequence[int] = (0,), steps: int = 12, guided: bool = False,
              **arguments: Any) -> Tensor:  # fmt: skip
-    """Of each row the latents of the video and then those of the sound."""
+    """Of each row the latents of the video and then those of the sound, if it has any."""
     dtype = pipe.transformer.dtype
     mask = torch.ones(len(seeds), TEXT_TOKENS, dtype=torch.bool)
     if guided:
@@ -85,6 +85,18 @@ def generate(pipe: Any, *, seeds: Sequence[int] = (0,), steps: int = 12, guided:
         prompt_embeds=rows(seeds, TEXT_TOKENS, TEXT_WIDTH, dtype=dtype), prompt_attention_mask=mask, num_frames=5,
         num_inference_steps=steps, generator=generators(seeds), output_type="latent",
         **{"height": 32, "width": 32, **UNGUIDED, **arguments},
+    )  # fmt: skip
+    return torch.cat([one.flatten(1) for one in (made.frames, made.audio) if one is not None], dim=1)
+
+
+def generate_by_sigmas(pipe: Any, *, seeds: Sequence[int] = (0,), steps: int = 12, guided: bool = False,
+                       **arguments: Any) -> Tensor:  # fmt: skip
+    """As the pipelines of the distilled model have it, which know no guidance."""
+    mask = torch.ones(len(seeds), TEXT_TOKENS, dtype=torch.bool)
+    made = pipe(
+        prompt_embeds=rows(seeds, TEXT_TOKENS, TEXT_WIDTH, dtype=pipe.transformer.dtype), prompt_attention_mask=mask,
+        sigmas=torch.linspace(1, 0, steps + 1).tolist()[:-1], generator=generators(seeds), output_type="latent",
+        **{"num_frames": 7, "height": 32, "width": 32, **arguments},
     )  # fmt: skip
     return torch.cat([made.frames.flatten(1), made.audio.flatten(1)], dim=1)
 

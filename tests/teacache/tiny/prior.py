@@ -12,6 +12,7 @@ from diffusers import (
     KandinskyPriorPipeline,
     KandinskyV22PriorPipeline,
     PriorTransformer,
+    ShapEImg2ImgPipeline,
     ShapEPipeline,
     UnCLIPScheduler,
 )
@@ -69,32 +70,34 @@ def generate(pipe: Any, *, seeds: Sequence[int] = (0,), steps: int = 12, guided:
     return embeddings
 
 
-def make_shap_e() -> ShapEPipeline:
+def make_shap_e(kind: Any = ShapEPipeline) -> Any:
     prior = make_prior(
         embedding_dim=8, num_embeddings=6, embedding_proj_dim=WIDTH, time_embed_dim=64, time_embed_act_fn="gelu",
         additional_embeddings=0, embedding_proj_norm_type="layer", norm_in_type="layer", encoder_hid_proj_type=None,
         added_emb_type=None, clip_embed_dim=16,
     )  # fmt: skip
-    pipe = ShapEPipeline(
-        prior=prior, text_encoder=None, tokenizer=None, shap_e_renderer=None,
+    encoders = ("image_encoder", "image_processor") if kind is ShapEImg2ImgPipeline else ("text_encoder", "tokenizer")
+    pipe = kind(
+        prior=prior, shap_e_renderer=None, **dict.fromkeys(encoders),
         scheduler=HeunDiscreteScheduler(
             beta_schedule="exp", num_train_timesteps=1024, prediction_type="sample", use_karras_sigmas=True,
             clip_sample=True,
         ),
     )  # fmt: skip
 
-    def encode_prompt(prompt: Sequence[str], device: torch.device, times: int, guided: bool) -> Tensor:
-        given = captions(prompt, pipe.prior.dtype)[0]
+    def encode(prompt: Sequence[str] | Tensor, device: torch.device, times: int, guided: bool) -> Tensor:
+        given = prompt if isinstance(prompt, Tensor) else captions(prompt, pipe.prior.dtype)[0]
         return torch.cat([torch.zeros_like(given), given]) if guided else given
 
-    pipe._encode_prompt = encode_prompt
+    pipe._encode_prompt = pipe._encode_image = encode
     return quiet(pipe)
 
 
 def generate_shap_e(pipe: Any, *, seeds: Sequence[int] = (0,), steps: int = 4, guided: bool = True) -> Tensor:
-    """Its scheduler calls the prior twice at each step but the last one."""
+    """Its scheduler calls the prior twice at each step but the last one. A picture is given as its embedding."""
+    prompts = rows(seeds, WIDTH) if isinstance(pipe, ShapEImg2ImgPipeline) else list(map(str, seeds))
     latents: Tensor = pipe(
-        list(map(str, seeds)), guidance_scale=3.0 if guided else 1.0, num_inference_steps=steps,
+        prompts, guidance_scale=3.0 if guided else 1.0, num_inference_steps=steps,
         generator=generators(seeds), output_type="latent",
     ).images  # fmt: skip
     return latents

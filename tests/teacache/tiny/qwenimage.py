@@ -44,8 +44,8 @@ def generate(pipe: Any, *, seeds: Sequence[int] = (0,), steps: int = 12, guided:
     if guided:
         arguments |= {**captions(negatives(seeds), dtype, "negative_"), "true_cfg_scale": 4.0}
     latents: Tensor = pipe(
-        **captions(seeds, dtype), num_inference_steps=steps, generator=generators(seeds), output_type="latent",
-        **{"height": 64, "width": 64, **arguments},
+        **captions(seeds, dtype), num_inference_steps=steps, generator=generators(seeds),
+        **{"output_type": "latent", "height": 64, "width": 64, **arguments},
     ).images  # fmt: skip
     return latents
 
