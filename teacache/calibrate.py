@@ -11,7 +11,8 @@ prompts that are shared out over several machines: recordings are plain data, an
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import inspect
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -68,18 +69,10 @@ def calibrate(
 
     Raises:
         UnsupportedModelError: teacache does not know the model.
-        ValueError: too few prompts or steps for the degree, several pictures per prompt, or `measured` steps on a
-            modular pipeline.
+        ValueError: too few prompts or steps for the degree, several pictures per prompt, `measured` steps on a modular
+            pipeline, or a pipeline that takes no `num_inference_steps` (Helios' pyramid).
     """
-    if isinstance(pipe, ModularPipeline) and measured:
-        raise ValueError(f"on a modular pipeline no schedules can be measured, got measured={measured!r}; leave it out")
-    if not prompts:
-        raise ValueError("calibrate needs at least one prompt")
-    for name in ("num_images_per_prompt", "num_videos_per_prompt"):
-        if call.get(name, 1) not in (1, None):
-            raise ValueError(
-                f"calibrate makes one picture per prompt, got {name}={call[name]!r}; give the prompt again"
-            )
+    _check(pipe, prompts, measured, call)
     recordings = [
         recording
         for number, prompt in enumerate(prompts)
@@ -98,6 +91,22 @@ def calibrate(
     schedules = measure(pipe, prompts[:batch], outputs, counts, seeds=seeds[:batch],
                         num_inference_steps=num_inference_steps, **call)  # fmt: skip
     return replace(fitted, measured={name: schedules for name in conditions.denoisers})
+
+
+def _check(pipe: Pipeline, prompts: Sequence[str], measured: Sequence[int] | None, call: Mapping[str, Any]) -> None:
+    if isinstance(pipe, ModularPipeline) and measured:
+        raise ValueError(f"on a modular pipeline no schedules can be measured, got measured={measured!r}; leave it out")
+    if not isinstance(pipe, ModularPipeline):
+        takes = inspect.signature(pipe.__call__).parameters
+        if not {"num_inference_steps", "kwargs"} & takes.keys():
+            raise ValueError(f"{type(pipe).__name__} takes no num_inference_steps, and without can't be calibrated")
+    if not prompts:
+        raise ValueError("calibrate needs at least one prompt")
+    for name in ("num_images_per_prompt", "num_videos_per_prompt"):
+        if call.get(name, 1) not in (1, None):
+            raise ValueError(
+                f"calibrate makes one picture per prompt, got {name}={call[name]!r}; give the prompt again"
+            )
 
 
 def record(pipe: Pipeline, prompt: str, *, number: int = 0, num_inference_steps: int = 28, seed: int = 0,

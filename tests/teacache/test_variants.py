@@ -161,3 +161,9 @@ def test_runs_with_more_steps_than_timesteps_are_not_calibrated() -> None:
     with pytest.raises(ValueError, match=r"^a run makes 11 steps, its scheduler knows 7; .* can't be calibrated$"):
         recorded(name, make(name))
     assert {one.steps for one in recorded(name, make(name), ar_step=0)} == {STEPS}
+
+
+@pytest.mark.parametrize("name", ["HeliosPyramidPipeline", "LTX2DFRPipeline"])
+def test_pipelines_with_steps_of_their_own_are_not_calibrated(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"^{name} takes no num_inference_steps, and without can't be calibrated$"):
+        teacache.calibrate(make(name), ["a"])
