@@ -91,12 +91,12 @@ class Branch:
         return bool(self._decisions)
 
     def decide(
-        self, stack: StackInput, place: Place, indicator: Callable[[], Tensor], latents: Tensor | None
+        self, stack: StackInput, place: Place, indicator: Callable[[], Tensor], latents: Callable[[], Tensor | None]
     ) -> Selection:
         """The rows to compute at this step; remembers them.
 
         Args:
-            latents: the denoiser's noisy ones, rows first, where guidance may be one batch.
+            latents: gives the denoiser's noisy ones, rows first, where guidance may be one batch.
         """
         size = len(stack.streams[0])
         if self._ties is None or self._ties.size != size:
@@ -104,8 +104,8 @@ class Branch:
                 self.restart()
             self._ties, self._rows, self._steps_seen = Ties(size, self._method.granularity, self._ranks), size, 0
             self._all = Selection(tuple(range(size)), size)
-        if latents is not None and (self._steps_seen == 1 or (self._steps_seen == 0 and place.last)):
-            self._ties.watch(latents)
+        if self._steps_seen == 1 or (self._steps_seen == 0 and place.last):
+            self._ties.watch(latents())
         self._steps_seen += 1
         self._place = place
         if len(self._predictors) != len(stack.streams):
@@ -131,9 +131,7 @@ class Branch:
         step, streams = self._place.step, []
         for before, output, predictor in zip(stack.streams, outputs, self._predictors, strict=True):
             before, after = rows.take(before), rows.take(output)
-            residual = (after - before).detach()
-            if residual.dtype != before.dtype:  # under autocast blocks give another type
-                residual = residual.to(before.dtype)
+            residual = (after - before).detach().to(before.dtype)  # under autocast blocks give another type
             streams.append(Stream(after, residual, partial(predictor.error, step, residual, rows)))
         mask = None if stack.mask is None else rows.take(stack.mask)
         self._policy.observe(Computed(step, self._ties, rows, tuple(streams), mask))

@@ -27,7 +27,8 @@ from teacache.statistics import Stats
 from teacache.trajectories import PipelineProgress, Progress, TimestepProgress
 
 DENOISERS = ("transformer", "transformer_2", "transformer_ref", "prior")
-"""The attributes of a pipeline that hold its denoisers (Wan 2.2 has two; MiniMax-H3 one more, for given references)."""
+"""The attributes of a pipeline that hold its denoisers (Wan 2.2 has two; MiniMax-H3 one more, for given references; the
+pipelines of priors call theirs so)."""
 
 BESIDE = {"transformer": "unconditional_transformer"}
 """Beside a denoiser, the one that its pipeline calls for another guidance branch at the same steps (Ideogram 4): they
@@ -154,14 +155,24 @@ def named_denoisers(target: Target) -> dict[str, nn.Module]:
     """
     if isinstance(target, nn.Module):
         return {_attribute(target): unwrap_module(target)}
-    found = {name: getattr(target, name, None) for name in DENOISERS}
-    if hasattr(target, "prior_scheduler"):  # the pipeline's own is for what comes after it (Stable unCLIP)
-        del found["prior"]
+    found = {name: getattr(target, name) for name in denoisers_among(lambda name: hasattr(target, name))}
     denoisers = {name: unwrap_module(module) for name, module in found.items() if isinstance(module, nn.Module)}
     if not denoisers:
         known = ", ".join(sorted(MODELS))
-        raise UnsupportedModelError(f"{type(target).__name__} has no transformer to cache. Known: {known}")
+        priors = [name for name in ("prior", "prior_pipe") if hasattr(target, name)]
+        hint = "".join(f". Its prior can be cached: teacache.enable(pipe.{name}, ...)" for name in priors)
+        raise UnsupportedModelError(f"{type(target).__name__} has no transformer to cache. Known: {known}{hint}")
     return denoisers
+
+
+def denoisers_among(has: Callable[[str], bool]) -> list[str]:
+    """The names of a pipeline's denoisers. A prior is none where the pipeline's own scheduler is for what comes after
+    it (Stable unCLIP).
+
+    Args:
+        has: says whether the pipeline has a component of this name.
+    """
+    return [name for name in filter(has, DENOISERS) if name != "prior" or not has("prior_scheduler")]
 
 
 def denoisers_of(target: Target) -> list[nn.Module]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -61,8 +62,9 @@ def calibrate(
         seed: prompt number i runs with seed + i.
         measured: the numbers of computed steps; () measures none, None a dozen from all steps over 1.5 to all over 25,
             which takes up to 25 times as long as the same prompts uncached. None is measured where a denoiser's further
-            streams (LTX-2's sound) go by a scheduler of their own, nor on a modular pipeline, each of which gives its
-            pictures in a way of its own: such models follow schedules with lines.
+            streams (LTX-2's sound) go by a scheduler of their own, where there are several denoisers (Wan 2.2), where
+            the scheduler is not linear in their outputs or called several times a step (Shap-E), nor on a modular
+            pipeline, each of which gives its pictures in a way of its own: such models follow schedules with lines.
         batch: how many prompts measure, together.
         call: further arguments of the pipeline (height, width, guidance_scale, ...), as they will be used;
             `output_type` where it makes no latents, as Kandinsky's priors.
@@ -70,7 +72,7 @@ def calibrate(
     Raises:
         UnsupportedModelError: teacache does not know the model.
         ValueError: too few prompts or steps for the degree, several pictures per prompt, `measured` steps on a modular
-            pipeline, or a pipeline that takes no `num_inference_steps` (Helios' pyramid).
+            pipeline, or a pipeline that takes no `num_inference_steps` (Helios' pyramid, SANA-WM's refiner).
     """
     _check(pipe, prompts, measured, call)
     recordings = [
@@ -86,6 +88,9 @@ def calibrate(
     outputs = outputs_of(recordings)
     counts = default_counts(num_inference_steps) if measured is None else measured
     if isinstance(pipe, ModularPipeline) or outputs is None or not counts or len(conditions.denoisers) > 1:
+        if measured:
+            warnings.warn(f"no schedule can be measured on {type(pipe).__name__}, got measured={measured!r}; "
+                          "schedules are followed with lines", stacklevel=2)  # fmt: skip
         return fitted
     seeds = [seed + number for number in range(len(prompts))]
     schedules = measure(pipe, prompts[:batch], outputs, counts, seeds=seeds[:batch],
@@ -96,10 +101,11 @@ def calibrate(
 def _check(pipe: Pipeline, prompts: Sequence[str], measured: Sequence[int] | None, call: Mapping[str, Any]) -> None:
     if isinstance(pipe, ModularPipeline) and measured:
         raise ValueError(f"on a modular pipeline no schedules can be measured, got measured={measured!r}; leave it out")
-    if not isinstance(pipe, ModularPipeline):
-        takes = inspect.signature(pipe.__call__).parameters
-        if not {"num_inference_steps", "kwargs"} & takes.keys():
-            raise ValueError(f"{type(pipe).__name__} takes no num_inference_steps, and without can't be calibrated")
+    if not takes_steps(type(pipe)):
+        raise ValueError(
+            f"{type(pipe).__name__} takes no num_inference_steps, for which alone a calibration is made; "
+            "AdaptiveConfig needs none"
+        )
     if not prompts:
         raise ValueError("calibrate needs at least one prompt")
     for name in ("num_images_per_prompt", "num_videos_per_prompt"):
@@ -107,6 +113,12 @@ def _check(pipe: Pipeline, prompts: Sequence[str], measured: Sequence[int] | Non
             raise ValueError(
                 f"calibrate makes one picture per prompt, got {name}={call[name]!r}; give the prompt again"
             )
+
+
+def takes_steps(kind: type) -> bool:
+    """Whether a class of pipelines can be told its number of steps."""
+    takes = inspect.signature(kind.__call__).parameters
+    return "num_inference_steps" in takes or any(one.kind is one.VAR_KEYWORD for one in takes.values())
 
 
 def record(pipe: Pipeline, prompt: str, *, number: int = 0, num_inference_steps: int = 28, seed: int = 0,

@@ -100,6 +100,9 @@ def _attach_to_stack(
     first, names = stack[0], model.streams
     evaluate = _evaluator(transformer, attachment, model, model.indicators.get(indicator, Indicator()), first)
 
+    def latents_of(call: Call) -> Tensor | None:
+        return _stacked(call.latents) if model.guidance == "batch" else None
+
     def enter(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         arguments, rows = Arguments(first.names, args, kwargs), 0 if call.latents is None else len(call.latents)
         streams = tuple(model.rows.first(name, tokens, rows) for name in names
@@ -110,8 +113,7 @@ def _attach_to_stack(
         if mask is not None and mask.ndim > 2:  # over keys, of which text may be the last ones
             mask = mask.flatten(1)[:, : streams[0].shape[1]]
         stack = StackInput(streams, mask)
-        latents = _stacked(call.latents) if model.guidance == "batch" else None
-        call.enter_stack(stack, lambda: evaluate(arguments, rows), latents)
+        call.enter_stack(stack, lambda: evaluate(arguments, rows), lambda: latents_of(call))
         if not call.whole and first.shared is not None:
             first.shared.forget()
 
@@ -197,10 +199,10 @@ def session_of(transformer: nn.Module) -> Session | None:
 
 def _stacked(latents: Any) -> Tensor | None:
     """The latents as one tensor, rows first, with what a row may have beside them, as given pictures; None where rows
-    are of several shapes."""
+    are of several shapes or hold none."""
     if isinstance(latents, Tensor) or latents is None:
         return latents
     rows = [tuple(tensors_in(one)) for one in latents]
     shapes = [[tensor.shape for tensor in row] for row in rows]
-    same = shapes[0] and all(shape == shapes[0] for shape in shapes)
+    same = shapes and shapes[0] and all(shape == shapes[0] for shape in shapes)
     return torch.stack([torch.cat([tensor.flatten() for tensor in row]) for row in rows]) if same else None

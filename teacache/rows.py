@@ -35,7 +35,7 @@ class Selection:
         return tensor if self.all else tensor.index_select(0, self._index(tensor.device, len(tensor) // self.size))
 
     def put(self, tensor: Tensor, rows: Tensor) -> Tensor:
-        """A copy of the tensor with the selected rows replaced; one row goes for all, as models have it."""
+        """A copy of the tensor with the selected rows replaced; if it has one row, that goes for all of the batch."""
         if self.all:
             return rows
         if len(tensor) == 1:  # embeddings of one prompt for several pictures
@@ -104,9 +104,9 @@ class Ties:
         self._candidates = [size // repeats for repeats in (2, 3) if size % repeats == 0]
         self._pending: Tensor | None = None
 
-    def watch(self, latents: Tensor) -> None:
+    def watch(self, latents: Tensor | None) -> None:
         """Compare the latents of a step after the first; nothing is read back from the device yet."""
-        if self._candidates and len(latents) == self.size:
+        if latents is not None and self._candidates and len(latents) == self.size:
             repeats = [(latents == latents[:count].repeat(self.size // count, *[1] * (latents.ndim - 1))).all()
                        for count in self._candidates]  # fmt: skip
             self._pending = torch.stack(repeats)
@@ -137,7 +137,7 @@ class Ties:
             return [_quotient(above[0], below[0])] * len(rows)
         samples = 1 if self._all else self._samples
         if samples == self.size:  # no rows are tied
-            return list(map(_quotient, above, below))
+            return [_quotient(upper, lower) for _, upper, lower in zip(rows, above, below, strict=True)]
         uppers, lowers = [0.0] * samples, [0.0] * samples
         for row, upper, lower in zip(rows, above, below, strict=True):
             uppers[row % samples] += upper

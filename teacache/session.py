@@ -10,6 +10,7 @@ from torch import Tensor
 
 from teacache.branches import UNCACHED, Batch, Branch, Method, StackInput
 from teacache.kinds import Kind
+from teacache.outputs import Supply
 from teacache.rows import NO_ROWS
 from teacache.runs import Run
 from teacache.statistics import Stats
@@ -42,7 +43,8 @@ class Call:
         self.whole = True
         """Whether those are all."""
 
-    def enter_stack(self, stack: StackInput, indicator: Callable[[], Tensor], latents: Tensor | None) -> None:
+    def enter_stack(self, stack: StackInput, indicator: Callable[[], Tensor],
+                    latents: Callable[[], Tensor | None]) -> None:  # fmt: skip
         """The first block is about to run: decide."""
         self.entered = True
         self.branch.block_time.start()
@@ -194,7 +196,7 @@ class Session:
         if place.starts or run is None:
             self._close()
             method = UNCACHED if self._paused else self._method
-            run = self._run = Run(method, None if method.supply is None else method.supply(place.total))
+            run = self._run = Run(method, self._supply(method, place.total))
             for other in self.others:
                 other.release()
         if place.moves:
@@ -204,12 +206,17 @@ class Session:
                     branch.restart()
             if run.supply is not None and run.num_steps and not run.asked and self._progress.exact:
                 raise ValueError(
-                    "a measured schedule supplies the pipeline's scheduler, which made no step here (SkyReels-V2's "
-                    "diffusion forcing has a copy of it for every frame); order=1 takes the schedule for lines"
+                    "a measured schedule supplies the pipeline's scheduler, which made no step here: another loop "
+                    "calls the denoiser, or there is a copy of it for every frame, as in SkyReels-V2's diffusion "
+                    "forcing; order=1 takes the schedule for lines"
                 )
             run.move()
         run.place = place
         return run
+
+    def _supply(self, method: Method, total: int | None) -> Supply | None:
+        """What the scheduler is to get in a new run; None in one that is not by the pipeline's scheduler."""
+        return method.supply(total) if method.supply is not None and self._progress.exact else None
 
     def finish(self) -> None:
         """The run in hand is over: count it, unless it is known to have stopped before its end."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import diffusers
+
+from teacache.calibrate import takes_steps
 from teacache.models import Model, Published
 from teacache.published import PUBLISHED
 from teacache.registry import MODELS
@@ -18,7 +21,9 @@ def _row(model: Model) -> tuple[str, ...]:
     entries = [entry for entry in PUBLISHED if entry.transformer == model.transformer]
     sources = {entry.source.partition(",")[0] for entry in entries}
     recipes = f"{', '.join(map(_named, entries))} ({'; '.join(sorted(sources))})" if entries else "none"
-    configs = "all" if entries else "adaptive, schedule; teacache once calibrated"
+    can_be_calibrated = any(takes_steps(getattr(diffusers, name)) for name in model.pipelines)
+    needs = "once calibrated" if can_be_calibrated else "with coefficients of your own"
+    configs = "all" if entries else f"adaptive, schedule; teacache {needs}"
     pipelines = ", ".join(name.removesuffix("Pipeline") for name in model.pipelines)
     return f"`{model.transformer}`", recipes, configs, pipelines
 

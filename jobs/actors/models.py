@@ -22,7 +22,7 @@ import teacache
 from jobs.config.job import Generation, Model
 from jobs.errors import Refused, refusing
 from jobs.paths import packaged
-from teacache.cache import DENOISERS
+from teacache.cache import denoisers_among
 
 GIVEN = frozenset({"prompt", "generator", "output_type", "height", "width", "num_inference_steps"})
 """Arguments that every call here is given, so that a pipeline without one of them can't be used."""
@@ -116,7 +116,7 @@ def check_cache(model: Model) -> None:
     place = _place(model)
     with refusing(f"model {model.name}: can't read the denoiser's config"):
         index = DiffusionPipeline.load_config(place, revision=model.revision)
-        names = [name for name in DENOISERS if (index.get(name) or [None])[0] == "diffusers"]
+        names = denoisers_among(lambda name: (index.get(name) or [None])[0] == "diffusers")
         kinds = {name: getattr(diffusers, index[name][1]) for name in names}
         configs = {name: kinds[name].load_config(place, subfolder=name, revision=model.revision) for name in names}
     for name in names:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from teacache.models import Arguments, Blocks, Indicator, Model, Published
@@ -35,11 +36,11 @@ def _keeps_part(arguments: Arguments) -> bool:
     return "capture" in (arguments.get("kv_cache_mode") or "")
 
 
-def _sigma(arguments: Arguments) -> Any:
-    """Timesteps are the tokens' own, lower where a picture is given: the parts of a video that is made tile by tile
-    (LTX-2.5) differ in them at the same step."""
-    sigma = arguments.get("sigma")
-    return arguments["timestep"] if sigma is None else sigma
+def _noisiest(arguments: Arguments) -> Any:
+    """The timestep of the noisiest tokens. Each has its own, lower where a picture is given, so that the tiles of a
+    video (LTX-2.5) differ in their mean at the same step; sigma is the step's, but in Echo that of the first token."""
+    timestep, sigma = arguments["timestep"], arguments.get("sigma")
+    return timestep if sigma is None else torch.maximum(timestep.amax(), sigma.amax())
 
 
 MODELS = (
@@ -58,7 +59,7 @@ MODELS = (
         further_streams=("audio_hidden_states",),
         indicators={"modulated_input": Indicator(of_block=_modulated_video)},
         rows=RowLayout(shared=()),
-        timestep=_sigma,
+        timestep=_noisiest,
         guidance="batch",
         pipelines=("LTX2Pipeline", "LTX2ImageToVideoPipeline"),
     ),

@@ -219,6 +219,26 @@ class TestInSomePipelines:
             assert not torch.equal(guided(tiny, pipe), uncached)
 
 
+class Unguided(LastOutput):
+    """Its first step as well."""
+
+    def unguided(self, step: int) -> bool:
+        return step == 0
+
+
+@pytest.mark.parametrize("name", ["Lumina2Pipeline", "WanPipeline"])
+def test_a_run_of_another_pipeline_with_the_same_denoiser_is_computed(name: str) -> None:
+    """Its own scheduler gets nothing in the place of what its first step would have left out."""
+    tiny = TINY[name]
+    pipe, other = tiny.make(), tiny.make()
+    other.transformer = pipe.transformer
+    uncached = guided(tiny, other)
+    with supplied(pipe, Unguided):
+        expected = guided(tiny, pipe)
+        assert torch.equal(guided(tiny, other), uncached)
+        assert torch.equal(guided(tiny, pipe), expected)
+
+
 class Interrupt(BaseException):
     """As Ctrl-C: no `Exception`."""
 
@@ -373,7 +393,7 @@ def test_a_scheduler_that_is_left_out_is_not_supplied(supply: Any) -> None:
     uncached = variants.generate(name, pipe)
     with supplied(pipe, supply):
         for _ in range(2):
-            with pytest.raises(ValueError, match=r"scheduler, which made no step here .*; order=1 takes"):
+            with pytest.raises(ValueError, match=r"scheduler, which made no step here: .*; order=1 takes"):
                 variants.generate(name, pipe)
     assert torch.equal(variants.generate(name, pipe), uncached)
 

@@ -92,7 +92,9 @@ def test_a_calibration_finds_schedules_for_lines_and_measures_none(tmp_path: Pat
     with pytest.raises(teacache.CoefficientsError, match=r"published for this LTX2VideoTransformer3D.*calibrate\("):
         teacache.enable(pipe)
     call: dict[str, Any] = {"height": 32, "width": 32, "num_frames": 5, **ltx2.UNGUIDED}
-    calibration = teacache.calibrate(pipe, ["a", "bb"], degree=1, num_inference_steps=STEPS, measured=[3], **call)
+    fitting = {"degree": 1, "num_inference_steps": STEPS, **call}
+    with pytest.warns(UserWarning, match=r"^no schedule can be measured on LTX2Pipeline, got measured=\[3\]; "):
+        calibration = teacache.calibrate(pipe, ["a", "bb"], measured=[3], **fitting)
     assert calibration.measured == {}
     file = str(calibration.save(tmp_path))
     with teacache.enabled(pipe, teacache.ScheduleConfig(computed=3, calibration=file)) as cache:
@@ -131,3 +133,24 @@ def test_tiles_are_branches_whatever_picture_is_given_to_some_of_them() -> None:
     with plainly_cached(pipe.transformer, LTX2, computed, branches=6):
         torch.testing.assert_close(cached, made(), rtol=1e-4, atol=1e-4)
     assert not torch.allclose(cached, uncached, rtol=1e-3, atol=1e-3)
+
+
+def test_runs_are_told_apart_where_sigma_is_that_of_a_given_frame() -> None:
+    """As Echo calls it, by itself: the tokens of the first frame are at time 0, and so is sigma."""
+    pipe = ltx2.make_pipeline()
+    denoiser, calls = pipe.transformer, []
+    handle = denoiser.register_forward_pre_hook(lambda module, args, given: calls.append(given), with_kwargs=True)
+    ltx2.generate(pipe, steps=8)
+    handle.remove()
+    for given in calls:
+        time = given["timestep"].float().flatten()[:1]
+        times = time.repeat(1, given["hidden_states"].shape[1])
+        times[:, : times.shape[1] // 4] = 0
+        given.update(timestep=times, sigma=times[:, 0], audio_sigma=time,
+                     audio_timestep=time.repeat(1, given["audio_hidden_states"].shape[1]))  # fmt: skip
+    config = teacache.AdaptiveConfig(tolerance=1e9, max_consecutive_skips=1)
+    with torch.no_grad(), teacache.enabled(denoiser, config) as cache:
+        for _ in range(2):
+            for given in calls:
+                denoiser(**given)
+    assert [call.computed[0] for call in cache.stats.calls] == [(True, True, True, False, True, False, True, False)] * 2

@@ -11,6 +11,7 @@ import torch
 from diffusers import KandinskyV22PriorEmb2EmbPipeline, ShapEImg2ImgPipeline, ShapEPipeline
 
 import teacache
+from teacache.cache import denoisers_among
 from teacache.registry import model_for
 from tests.teacache.plain import plainly_cached
 from tests.teacache.test_models import EXTREME, steps_computed
@@ -67,6 +68,19 @@ def test_kandinskys_prior_is_calibrated_and_follows_what_was_measured(tmp_path: 
 
 def test_a_prior_that_goes_by_another_scheduler_than_the_pipeline_is_no_denoiser_of_it() -> None:
     pipe: Any = SimpleNamespace(**prior.make_pipeline().components, prior_scheduler=None)
-    with pytest.raises(teacache.UnsupportedModelError, match="has no transformer to cache"):
+    with pytest.raises(
+        teacache.UnsupportedModelError,
+        match=r"has no transformer to cache.* Its prior can be cached: teacache\.enable\(pipe\.prior, \.\.\.\)$",
+    ):
         teacache.enable(pipe, EXTREME)
-    teacache.enable(pipe.prior, EXTREME)
+    assert denoisers_among({"prior", "prior_scheduler", "scheduler"}.__contains__) == []
+    assert denoisers_among({"prior", "scheduler"}.__contains__) == ["prior"]
+
+
+def test_shap_e_says_that_no_schedule_is_measured() -> None:
+    pipe = prior.make_shap_e()
+    call: dict[str, Any] = {"degree": 1, "num_inference_steps": 8, "guidance_scale": 3.0}
+    with pytest.warns(UserWarning, match=r"^no schedule can be measured on ShapEPipeline, got measured=\[6\]; "):
+        calibration = teacache.calibrate(pipe, ["1", "2"], measured=[6], **call)
+    assert calibration.measured == {}
+    assert calibration.schedules["prior"]
