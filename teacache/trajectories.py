@@ -139,13 +139,15 @@ class PipelineProgress:
 
     Falls back to the timestep's value where there is no index, and for calls that repeat while the index stands still
     and the timestep does not. Either these do not come from this pipeline, or it has a copy of the scheduler for every
-    frame (SkyReels-V2's diffusion forcing), and its own has never made a step.
+    frame (SkyReels-V2's diffusion forcing), and its own has never made a step; or the scheduler counts none
+    (`HeliosDMDScheduler`).
     """
 
     def __init__(self, scheduler_of: Callable[[], Any], num_steps: Callable[[], int | None] = lambda: None) -> None:
         """
         Args:
-            num_steps: how many steps the pipeline says its run has; asked where the scheduler stands still.
+            num_steps: how many steps the pipeline says its run has; asked where the scheduler stands still. If it does
+                not say, as modular ones do not, they are the scheduler's.
         """
         self._scheduler_of, self._num_steps = scheduler_of, num_steps
         self._timesteps: Tensor | None = None
@@ -156,7 +158,9 @@ class PipelineProgress:
         self._by_value = TimestepProgress(self._total)
 
     def _total(self) -> int | None:
-        return self._num_steps() if self._standing else None if self._foreign else steps_of(self._scheduler_of())
+        if self._standing:
+            return self._num_steps() or steps_of(self._scheduler_of())
+        return None if self._foreign else steps_of(self._scheduler_of())
 
     def place(self, timestep: Callable[[], Any], *, repeats: bool) -> Place:
         scheduler = self._scheduler_of()

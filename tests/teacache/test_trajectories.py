@@ -1,12 +1,15 @@
-"""Runs and steps recognised from timesteps alone; the scheduler's way is tested with pipelines in test_cache.py."""
+"""Runs and steps recognised from timesteps alone; the scheduler's way is tested with pipelines in test_cache.py, but
+for one that stands still."""
 
 from __future__ import annotations
 
 from functools import partial
+from types import SimpleNamespace
 
+import pytest
 import torch
 
-from teacache.trajectories import TimestepProgress
+from teacache.trajectories import PipelineProgress, TimestepProgress
 
 
 def starts(values: list[float], total: int | None = None) -> list[bool]:
@@ -46,3 +49,16 @@ def test_the_callback_is_asked_instead_of_the_argument() -> None:
 
 def test_runs_of_one_step_are_runs() -> None:
     assert starts([5, 5, 5], total=1) == [True, True, True]
+
+
+@pytest.mark.parametrize(("said", "last"), [(None, [False, False, True]), (4, [False, False, False])])
+def test_a_scheduler_that_stands_still_tells_the_end_where_the_pipeline_does_not(
+    said: int | None, last: list[bool]
+) -> None:
+    """HeliosDMDScheduler counts no steps; a pipeline with a copy of its scheduler for every frame says how many."""
+    scheduler = SimpleNamespace(step_index=None, begin_index=None, timesteps=torch.tensor([3, 2, 1]))
+    progress = PipelineProgress(lambda: scheduler, lambda: said)
+    places = [progress.place(partial(float, value), repeats=value < 3) for value in (3, 2, 1)]
+    assert [place.last for place in places] == last
+    assert progress.knows_end
+    assert not progress.completed
