@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from functools import partial
 from operator import attrgetter
 from typing import Any
@@ -35,6 +34,7 @@ from tests.teacache.given import (
     picture,
     sound,
 )
+from tests.teacache.modular_variants import MODULAR
 from tests.teacache.parts import (
     TRANSFORMS,
     Stub,
@@ -64,49 +64,15 @@ from tests.teacache.tiny import (
     hunyuan,
     kandinsky,
     ltx2,
+    modular,
     qwenimage,
     wan,
     z_image,
 )
-from tests.teacache.tiny.base import Generate, generators, quiet, rows, tiny_vae
+from tests.teacache.tiny.base import generators, of_blocks, quiet, rows, tiny_vae
+from tests.teacache.variant import Variant
 
 STEPS = 7
-
-
-def no_parts(pipe: Any) -> dict[str, Any]:
-    return {}
-
-
-def nothing(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
-    return {}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Variant:
-    """What a pipeline has that its sibling has not."""
-
-    sibling: str
-    """The pipeline class in `TINY` whose parts and arguments it takes."""
-    parts: Callable[[Any], Mapping[str, Any]] = no_parts
-    """From the sibling: other parts, in the place of its own or beside them."""
-    given: Callable[[Sequence[int], int, int], dict[str, Any]] = nothing
-    """Further arguments of a call, from seeds, height and width."""
-    drops: tuple[str, ...] = ()
-    """Arguments of the sibling's that it does not take."""
-    generate: Generate | None = None
-    """In the place of the sibling's."""
-    guided: bool = True
-    """Whether it has guidance that can be turned on."""
-    size: tuple[int, int] = (16, 16)
-    runs: int = 1
-    """So many runs are in a call, as where a long video is made part by part."""
-    late: int = 0
-    """So many steps at the start leave nothing that later ones could take, whose tokens are others."""
-    patches: Mapping[str, Any] = field(default_factory=dict)
-    """What is too large in diffusers, or not there, by its full name."""
-    attributes: Callable[[Any], Mapping[str, Any]] = no_parts
-    """From the pipeline, by name, attributes that it gets: what is too large in it, or reads texts and pictures with
-    models that are not there."""
 
 
 class Without:
@@ -127,9 +93,14 @@ def make(name: str) -> Any:
     variant, kind = VARIANTS[name], getattr(diffusers, name)
     sibling = TINY[variant.sibling].make()
     parts = {**sibling.components, **variant.parts(sibling)}
-    parameters = list(inspect.signature(kind.__init__).parameters.values())[1:]
-    pipe = quiet(kind(**{one.name: parts.get(one.name) for one in parameters
-                         if one.name in parts or one.default is inspect.Parameter.empty}))  # fmt: skip
+    if variant.blocks is not None:
+        blocks = variant.blocks()
+        wanted = {component.name for component in blocks.expected_components}
+        pipe = of_blocks(blocks, kind, **{name: parts[name] for name in parts.keys() & wanted})
+    else:
+        parameters = list(inspect.signature(kind.__init__).parameters.values())[1:]
+        pipe = quiet(kind(**{one.name: parts.get(one.name) for one in parameters
+                             if one.name in parts or one.default is inspect.Parameter.empty}))  # fmt: skip
     for path, value in variant.attributes(pipe).items():
         *holder, attribute = path.split(".")
         setattr(attrgetter(*holder)(pipe) if holder else pipe, attribute, value)
@@ -145,7 +116,8 @@ def generate(name: str, pipe: Any, *, seeds: Sequence[int] = (0,), **arguments: 
     with ExitStack() as stack:
         for target, value in variant.patches.items():
             stack.enter_context(mock.patch(target, value, create=True))
-        run = variant.generate or TINY[variant.sibling].generate
+        usual = TINY[variant.sibling].generate if variant.blocks is None else modular.generate
+        run = variant.generate or usual
         pipe = Without(pipe, variant.drops) if variant.drops else pipe
         return run(pipe, seeds=seeds, steps=STEPS, guided=variant.guided, **arguments)
 
@@ -205,6 +177,7 @@ _Z_IMAGE_NET = partial(with_controlnet, kind="ZImageControlNetModel", control_la
 _TWICE = partial(with_vae, in_channels=32, out_channels=16)
 
 VARIANTS: Mapping[str, Variant] = {
+    **MODULAR,
     "StableDiffusion3Img2ImgPipeline": _sd3(given=part_way),
     "StableDiffusion3PAGPipeline": _sd3(parts=_ONE_ATTENTION),
     "StableDiffusion3PAGImg2ImgPipeline": _sd3(parts=_ONE_ATTENTION, given=part_way),

@@ -107,8 +107,12 @@ def quiet(pipe: Any) -> Any:
     return pipe
 
 
-def of_blocks(blocks: Any, **components: Any) -> Any:
-    """A modular pipeline of these blocks; components that they make themselves, as guiders, may be left out."""
-    pipe = blocks.init_pipeline()
+def of_blocks(blocks: Any, kind: Any = None, **components: Any) -> Any:
+    """A modular pipeline of these blocks; components that they make themselves, as guiders, may be left out.
+
+    Args:
+        kind: its class; left out, the one that goes with the blocks.
+    """
+    pipe = blocks.init_pipeline() if kind is None else kind(blocks=blocks)
     pipe.update_components(**components)
     return quiet(pipe)

@@ -53,12 +53,15 @@ def make_two_denoisers() -> Any:
 
 def generate(pipe: Any, *, seeds: Sequence[int] = (0,), steps: int = 12, guided: bool = False,
              callback_on_step_end: Any = None, output: Any = "latents", **arguments: Any) -> Any:  # fmt: skip
-    """What modular pipelines take alike; where one has guiders, they guide."""
+    """What modular pipelines take alike; where one has guiders, they guide. Arguments that it does not know are left
+    out, as negative prompts without guidance."""
     for guider in (pipe.components.get(name) for name in ("guider", "guider_2")):
         if guider is not None:
             guider.guidance_scale = 4.0 if guided else 1.0
+    given = {"num_inference_steps": steps, "generator": generators(seeds), **arguments}
+    known = {name for one in pipe.blocks.inputs for name in (one.name, one.kwargs_type)}
     with called_back(pipe, callback_on_step_end):
-        return pipe(num_inference_steps=steps, output=output, **{"generator": generators(seeds), **arguments})
+        return pipe(output=output, **{name: value for name, value in given.items() if name in known})
 
 
 def generate_flux(pipe: Any, *, seeds: Sequence[int] = (0,), **arguments: Any) -> Tensor:
