@@ -101,7 +101,11 @@ def calibrate(
 def _check(pipe: Pipeline, prompts: Sequence[str], measured: Sequence[int] | None, call: Mapping[str, Any]) -> None:
     if isinstance(pipe, ModularPipeline) and measured:
         raise ValueError(f"on a modular pipeline no schedules can be measured, got measured={measured!r}; leave it out")
-    if not takes_steps(type(pipe)):
+    if isinstance(pipe, ModularPipeline):  # which takes what its blocks take
+        takes = any(one.name == "num_inference_steps" for one in pipe.blocks.inputs)
+    else:
+        takes = takes_steps(type(pipe))
+    if not takes:
         raise ValueError(
             f"{type(pipe).__name__} takes no num_inference_steps, for which alone a calibration is made; "
             "AdaptiveConfig needs none"

@@ -198,6 +198,11 @@ def test_one_without_a_scheduler_goes_by_its_timesteps() -> None:
     assert steps_computed(cache.stats) == {(0, 1, 2, STEPS - 1)}
 
 
+def test_one_without_a_scheduler_is_not_calibrated() -> None:
+    with pytest.raises(ValueError, match=r"^EchoModularPipeline takes no num_inference_steps"):
+        teacache.calibrate(make_echo(), ["a"])
+
+
 def fail_at(step: int) -> Callable[..., Any]:
     original = EchoLoopAfterDenoiser.__call__
 

@@ -179,7 +179,7 @@ def test_runs_with_more_steps_than_timesteps_are_not_calibrated() -> None:
     assert {one.steps for one in recorded(name, make(name), ar_step=0)} == {STEPS}
 
 
-@pytest.mark.parametrize("name", ["HeliosPyramidPipeline", "LTX2DFRPipeline"])
+@pytest.mark.parametrize("name", ["HeliosPyramidModularPipeline", "HeliosPyramidPipeline", "LTX2DFRPipeline"])
 def test_pipelines_with_steps_of_their_own_are_not_calibrated(name: str) -> None:
     with pytest.raises(
         ValueError, match=rf"^{name} takes no num_inference_steps, for which alone a calibration is made"
