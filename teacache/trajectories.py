@@ -158,9 +158,13 @@ class PipelineProgress:
         self._by_value = TimestepProgress(self._total)
 
     def _total(self) -> int | None:
-        if self._standing:
-            return self._num_steps() or steps_of(self._scheduler_of())
-        return None if self._foreign else steps_of(self._scheduler_of())
+        scheduler = self._scheduler_of()
+        if (
+            self._standing
+        ):  # the scheduler of a pipeline that is not the one that runs may not have come to a run at all
+            known = getattr(scheduler, "num_inference_steps", None) is not None
+            return self._num_steps() or (steps_of(scheduler) if known else None)
+        return None if self._foreign else steps_of(scheduler)
 
     def place(self, timestep: Callable[[], Any], *, repeats: bool) -> Place:
         scheduler = self._scheduler_of()

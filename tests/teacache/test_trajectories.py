@@ -51,14 +51,20 @@ def test_runs_of_one_step_are_runs() -> None:
     assert starts([5, 5, 5], total=1) == [True, True, True]
 
 
-@pytest.mark.parametrize(("said", "last"), [(None, [False, False, True]), (4, [False, False, False])])
+@pytest.mark.parametrize(
+    ("said", "steps", "last"),
+    [(None, 3, [False, False, True]), (4, 3, [False, False, False]), (None, None, [False, False, False])],
+)
 def test_a_scheduler_that_stands_still_tells_the_end_where_the_pipeline_does_not(
-    said: int | None, last: list[bool]
+    said: int | None, steps: int | None, last: list[bool]
 ) -> None:
-    """HeliosDMDScheduler counts no steps; a pipeline with a copy of its scheduler for every frame says how many."""
-    scheduler = SimpleNamespace(step_index=None, begin_index=None, timesteps=torch.tensor([3, 2, 1]))
+    """HeliosDMDScheduler counts no steps; a pipeline with a copy of its scheduler for every frame says how many, and
+    the scheduler of one that is not running knows nothing."""
+    scheduler = SimpleNamespace(
+        step_index=None, begin_index=None, timesteps=torch.tensor([3, 2, 1]), num_inference_steps=steps
+    )
     progress = PipelineProgress(lambda: scheduler, lambda: said)
     places = [progress.place(partial(float, value), repeats=value < 3) for value in (3, 2, 1)]
     assert [place.last for place in places] == last
-    assert progress.knows_end
+    assert progress.knows_end == (said is not None or steps is not None)
     assert not progress.completed
