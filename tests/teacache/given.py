@@ -58,13 +58,22 @@ def photos(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
     return {"image": [photo(seeds, height, width)["image"]]}
 
 
+def photo_each(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
+    return {"image": [photo(seeds, height, width)["image"]] * len(seeds)}
+
+
+def footage_each(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
+    return {"video": [footage(seeds, height, width)["video"]] * len(seeds)}
+
+
 def footage(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
+    """One video for all."""
     return {"video": [photo(seeds, height, width)["image"]] * 5}
 
 
 def asynchronous(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
-    """Each frame is two steps behind the one before it."""
-    return {"ar_step": 2, "causal_block_size": 1}
+    """Each frame is a step behind the one before it."""
+    return {"ar_step": 1, "causal_block_size": 1}
 
 
 def film(frames: int, height: int, width: int, channels: int = 3) -> Tensor:
@@ -75,7 +84,7 @@ def film(frames: int, height: int, width: int, channels: int = 3) -> Tensor:
 def film_masked(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
     """Its pipeline takes no list of generators."""
     mask, (generator,) = film(5, height, width, channels=1), generators(seeds)
-    return {"video": film(5, height, width), "mask_video": mask, "strength": 0.9, "generator": generator}
+    return {"video": film(5, height, width), "mask_video": mask, "strength": 1.0, "generator": generator}
 
 
 def sound(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import torch
 from diffusers.modular_pipelines.anima.modular_blocks_anima import AnimaCoreDenoiseStep
 from diffusers.modular_pipelines.cosmos.modular_blocks_cosmos3 import Cosmos3VisionCoreDenoiseStep
 from diffusers.modular_pipelines.cosmos.modular_blocks_cosmos3_distilled import Cosmos3DistilledVisionCoreDenoiseStep
+from diffusers.modular_pipelines.echo.modular_blocks_echo import EchoDenoiseStep
 from diffusers.modular_pipelines.ernie_image.modular_blocks_ernie_image import ErnieImageCoreDenoiseStep
 from diffusers.modular_pipelines.flux.modular_blocks_flux_kontext import FluxKontextCoreDenoiseStep
 from diffusers.modular_pipelines.flux2.modular_blocks_flux2 import Flux2CoreDenoiseStep
@@ -45,9 +46,9 @@ from diffusers.modular_pipelines.wan_animate_2.modular_blocks_wan_animate_2_dist
 from diffusers.modular_pipelines.z_image.modular_blocks_z_image import ZImageCoreDenoiseStep
 
 from tests.teacache.parts import changed
-from tests.teacache.tiny import ernie_image, flux, hunyuan, krea2, modular, qwenimage, wan_animate_2, z_image
-from tests.teacache.tiny.base import negatives, rows
-from tests.teacache.variant import Variant
+from tests.teacache.tiny import ernie_image, flux, hunyuan, krea2, ltx2, modular, qwenimage, wan_animate_2, z_image
+from tests.teacache.tiny.base import negatives, of_blocks, rows
+from tests.teacache.variant import BY_CALLS, IN_TWO_STAGES, Variant
 
 TOKENS = 5
 
@@ -113,9 +114,10 @@ def picture(height: int, width: int, *shape: int) -> torch.Tensor:
 
 def kontext(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
     tokens, pooled = flux.embeddings(seeds)
+    latents = picture(height, width, 4).expand(len(seeds), -1, -1, -1)
     return {
         "prompt_embeds": tokens, "pooled_prompt_embeds": pooled, "max_area": height * width,
-        "image_latents": picture(height, width, 4),
+        "image_latents": latents,
     }  # fmt: skip
 
 
@@ -157,7 +159,7 @@ def features(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
     made = rows(seeds, TOKENS, 12)
     for row, length in zip(made, lengths, strict=True):
         row[: TOKENS - length] = 0
-    return {"text_features": made, "text_lengths": lengths, "guidance_schedule": (4.0,) * 7}
+    return {"text_features": made, "text_lengths": lengths}
 
 
 def read_in_two_ways(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
@@ -175,8 +177,11 @@ def tokens(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
 
 
 chunk = both(text, num_frames=9, history_sizes=[4, 2, 1], num_latent_frames_per_chunk=3)
-pyramid = both(text, num_frames=9, history_sizes=[4, 2, 1], num_latent_frames_per_chunk=3,
-               pyramid_num_inference_steps_list=[7, 7])  # fmt: skip
+
+
+def first_chunk(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
+    """Of whose steps there are no more than of others'."""
+    return {**chunk(seeds, height, width), "is_amplify_first_chunk": False}
 
 
 def with_second(pipe: Any, **config: Any) -> dict[str, Any]:
@@ -198,35 +203,85 @@ def in_two_stages(pipe: Any, kind: str = "HeliosScheduler") -> dict[str, Any]:
     return {"scheduler": getattr(diffusers, kind)(stages=2, stage_range=[0, 0.5, 1])}
 
 
-def with_sigmas(pipe: Any) -> dict[str, Any]:
-    """Of a distilled model; there are no attributes to set."""
-    pipe.register_to_config(distilled_sigmas=torch.linspace(1, 0, 8).tolist()[:-1])
+def split_in_half(pipe: Any) -> dict[str, Any]:
+    """The first of two denoisers makes the first half of the steps. There are no attributes to set."""
+    pipe.register_to_config(boundary_ratio=0.77)
     return {}
 
 
-def generate_longer(pipe: Any, *, steps: int = 7, **arguments: Any) -> Any:
-    """16 steps, of which the first of two denoisers makes 5."""
-    return modular.generate(pipe, steps=2 * steps + 2, **arguments)
+def generate_with_each(pipe: Any, *, steps: int = 7, **arguments: Any) -> Any:
+    """As many steps with each of two denoisers."""
+    return modular.generate(pipe, steps=2 * steps, **arguments)
 
 
-def generate_both(pipe: Any, **arguments: Any) -> torch.Tensor:
+def generate_in_stages(pipe: Any, *, steps: int = 7, **arguments: Any) -> Any:
+    return modular.generate(pipe, pyramid_num_inference_steps_list=[steps, steps], **arguments)
+
+
+def generate_scheduled(pipe: Any, *, steps: int = 7, **arguments: Any) -> Any:
+    return modular.generate(pipe, steps=steps, guidance_schedule=(4.0,) * steps, **arguments)
+
+
+def generate_distilled(pipe: Any, *, steps: int = 7, **arguments: Any) -> Any:
+    pipe.register_to_config(distilled_sigmas=torch.linspace(1, 0, steps + 1).tolist()[:-1])
+    return modular.generate(pipe, steps=steps, **arguments)
+
+
+BOTH = ["latents", "audio_latents"]
+
+
+def joined(made: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """Of each row the latents of the video and then those of the sound."""
-    made = modular.generate(pipe, output=["latents", "audio_latents"], **arguments)
-    return torch.cat([made[name].flatten(1) for name in ("latents", "audio_latents")], dim=1)
+    return torch.cat([made[name].flatten(1) for name in BOTH], dim=1)
+
+
+def generate_both(pipe: Any, *, guided: bool = False, **arguments: Any) -> torch.Tensor:
+    for guider in (pipe.guider, pipe.audio_guider):
+        scales = (4.0, 1.0, 3.0) if guided else (1.0, 0.0, 1.0)
+        guider.guidance_scale, guider.stg_scale, guider.modality_scale = scales
+    return joined(modular.generate(pipe, guided=guided, output=BOTH, **arguments))
+
+
+def make_echo() -> Any:
+    transformer = changed(ltx2.make_pipeline().transformer, audio_in_channels=16, audio_out_channels=16)
+    return of_blocks(EchoDenoiseStep(), transformer=transformer)
+
+
+def generate_echo(pipe: Any, *, steps: int = 7, callback_on_step_end: Any = None, **arguments: Any) -> torch.Tensor:
+    """In steps whose timesteps are not those of a scheduler; a step is over with its call to the denoiser."""
+    calls = 0
+
+    def count(*unused: Any) -> None:
+        nonlocal calls
+        if callback_on_step_end is not None:
+            callback_on_step_end(pipe, calls, None, {})
+        calls += 1
+
+    counter = pipe.transformer.proj_out.register_forward_hook(count)
+    try:
+        sigmas = torch.linspace(1, 0, steps + 1).tolist()
+        made = modular.generate(pipe, output=BOTH, sigmas=sigmas, **arguments)
+    finally:
+        counter.remove()
+    return joined(made)
 
 
 _variant = partial(Variant, size=(64, 64))
 _small = partial(Variant, size=(32, 32))
-_wan_22 = partial(_small, sibling="WanPipeline", generate=generate_longer, runs=2)
+_wan_22 = partial(
+    _small, sibling="WanPipeline", generate=generate_with_each, attributes=split_in_half, differs={"runs": 2}
+)
 _ltx2 = partial(
     _small, sibling="LTX2Pipeline", blocks=LTX2CoreDenoiseStep, given=film_with_sound, generate=generate_both,
     attributes=lambda pipe: {"guider.spatio_temporal_guidance_blocks": [1]},
+    differs={"guidance": "calls", "calls": 4},
 )  # fmt: skip
 _qwen = partial(_variant, sibling="QwenImagePipeline")
 _qwen_21 = partial(_variant, sibling="QwenImage21Pipeline", given=both(text_and_pictures))
 _klein = partial(_variant, sibling="Flux2KleinPipeline", given=both(text))
 _krea2 = partial(_variant, sibling="Krea2Pipeline", given=named(krea2.captions))
 _helios = partial(_small, sibling="HeliosPipeline")
+_pyramid = partial(_helios, given=chunk, generate=generate_in_stages, differs=IN_TWO_STAGES)
 _cosmos3 = partial(_small, sibling="Cosmos3OmniPipeline", given=tokens)
 
 MODULAR: Mapping[str, Variant] = {
@@ -236,7 +291,7 @@ MODULAR: Mapping[str, Variant] = {
     ),
     "Wan22VaceModularPipeline": _small(
         sibling="WanVACEPipeline", blocks=Wan22VaceCoreDenoiseStep, parts=with_second, given=with_hints,
-        generate=generate_longer, runs=2,
+        generate=generate_with_each, attributes=split_in_half, differs={"runs": 2},
     ),
     "WanImage2VideoModularPipeline": _small(
         sibling="WanPipeline", blocks=WanImage2VideoCoreDenoiseStep, given=from_picture,
@@ -249,9 +304,13 @@ MODULAR: Mapping[str, Variant] = {
         generate=wan_animate_2.generate,
     ),
     "LTXModularPipeline": _variant(sibling="LTXPipeline", blocks=LTXCoreDenoiseStep,
-                                   given=both(masked_text, num_frames=9)),
+                                   given=both(masked_text, num_frames=9), differs=BY_CALLS),
     "LTX2ModularPipeline": _ltx2(),
     "LTX25ModularPipeline": _ltx2(),
+    "EchoModularPipeline": _ltx2(
+        make=make_echo, generate=generate_echo, guided=False, differs={"scheduled": False, "threshold": 0.6},
+        given=lambda *at: {**film_with_sound(*at), "num_frames": 9},
+    ),
     "ZImageModularPipeline": _variant(sibling="ZImagePipeline", blocks=ZImageCoreDenoiseStep,
                                       given=listed(z_image.captions)),
     "FluxKontextModularPipeline": _variant(sibling="FluxPipeline", blocks=FluxKontextCoreDenoiseStep, given=kontext,
@@ -262,6 +321,7 @@ MODULAR: Mapping[str, Variant] = {
     "Flux2KleinBaseModularPipeline": _klein(blocks=Flux2KleinBaseCoreDenoiseStep),
     "StableDiffusion3ModularPipeline": _variant(
         sibling="StableDiffusion3Pipeline", blocks=StableDiffusion3T2ICoreDenoiseStep, given=both(pooled_text),
+        differs=BY_CALLS,
     ),
     "QwenImageEditModularPipeline": _qwen(blocks=QwenImageEditCoreDenoiseStep, given=edit),
     "QwenImageEditPlusModularPipeline": _qwen(blocks=QwenImageEditPlusCoreDenoiseStep, given=edit_plus),
@@ -275,23 +335,23 @@ MODULAR: Mapping[str, Variant] = {
     "QwenImage21TurboModularPipeline": _qwen_21(blocks=QwenImage21TurboCoreDenoiseStep, guided=False),
     "Krea2ModularPipeline": _krea2(blocks=Krea2CoreDenoiseStep),
     "Krea2TurboModularPipeline": _krea2(blocks=Krea2TurboCoreDenoiseStep, guided=False),
-    "Ideogram4ModularPipeline": _variant(sibling="Ideogram4Pipeline", blocks=Ideogram4CoreDenoiseStep, given=features),
+    "Ideogram4ModularPipeline": _variant(sibling="Ideogram4Pipeline", blocks=Ideogram4CoreDenoiseStep, given=features,
+                                          generate=generate_scheduled),
     "ErnieImageModularPipeline": _variant(sibling="ErnieImagePipeline", blocks=ErnieImageCoreDenoiseStep,
-                                          given=listed(ernie_image.captions)),
+                                          given=listed(ernie_image.captions), differs=BY_CALLS),
     "HunyuanVideo15ModularPipeline": _small(
         sibling="HunyuanVideo15Pipeline", blocks=HunyuanVideo15CoreDenoiseStep, given=read_in_two_ways,
         parts=lambda pipe: {"transformer": changed(pipe.transformer, in_channels=65, out_channels=32)},
     ),
     "HeliosModularPipeline": _helios(blocks=HeliosCoreDenoiseStep, given=chunk),
-    "HeliosPyramidModularPipeline": _helios(blocks=HeliosPyramidCoreDenoiseStep, given=pyramid, parts=in_two_stages,
-                                            runs=2),
-    "HeliosPyramidDistilledModularPipeline": _helios(
-        blocks=HeliosPyramidDistilledCoreDenoiseStep, given=pyramid, guided=False, runs=2,
-        parts=partial(in_two_stages, kind="HeliosDMDScheduler"),
+    "HeliosPyramidModularPipeline": _pyramid(blocks=HeliosPyramidCoreDenoiseStep, parts=in_two_stages),
+    "HeliosPyramidDistilledModularPipeline": _pyramid(
+        blocks=HeliosPyramidDistilledCoreDenoiseStep, given=first_chunk,
+        guided=False, parts=partial(in_two_stages, kind="HeliosDMDScheduler"),
     ),
     "Cosmos3OmniModularPipeline": _cosmos3(blocks=Cosmos3VisionCoreDenoiseStep),
     "Cosmos3DistilledModularPipeline": _cosmos3(
-        blocks=Cosmos3DistilledVisionCoreDenoiseStep, guided=False, attributes=with_sigmas,
+        blocks=Cosmos3DistilledVisionCoreDenoiseStep, guided=False, generate=generate_distilled,
         parts=lambda pipe: {"scheduler": diffusers.FlowMatchEulerDiscreteScheduler()},
     ),
     "AnimaModularPipeline": _variant(sibling="Cosmos2TextToImagePipeline", blocks=AnimaCoreDenoiseStep,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
@@ -124,6 +125,12 @@ def with_video_vae(pipe: Any, **config: Any) -> dict[str, Any]:
     vae = tiny_video_vae()
     vae.register_to_config(temporal_compression_ratio=1)
     return {"vae": vae, "transformer": changed(pipe.transformer, **config)}
+
+
+def encodes_as_made(pipe: Any) -> dict[str, Any]:
+    """In the type that its VAE was made in, whatever the pipeline is moved to: it gives that to its VAE."""
+    vae = copy.deepcopy(pipe.vae)
+    return {"vae.encode": lambda pictures: vae.encode(pictures.to(vae.dtype))}
 
 
 def reads_nothing(pipe: Any, parts: Sequence[str] = ("",)) -> dict[str, Any]:

@@ -16,16 +16,23 @@ from teacache.models import Arguments, Model
 
 @dataclass
 class PlainBranch:
-    """The steps and residuals of one stream in one guidance branch, oldest first."""
+    """The steps and residuals of one stream in one guidance branch, oldest first; `length` is that of a run, where more
+    than one come."""
 
     computed: Collection[int]
     order: int
+    length: int | None
+    late: int
     step: int = -1
     before: Tensor | None = None
     residuals: list[tuple[int, Tensor]] = field(default_factory=list)
 
     def enter(self, before: Tensor | None) -> None:
         self.step, self.before = self.step + 1, before
+        if self.step == self.length:
+            self.step = 0
+        if self.step in (0, self.late):
+            self.residuals.clear()
 
     def leave(self, after: Tensor) -> Tensor:
         assert self.before is not None
@@ -54,9 +61,15 @@ class Watch:
 
 @contextmanager
 def plainly_cached(transformer: nn.Module, model: Model, computed: Collection[int], *, branches: int = 1,
-                   order: int = 0, exit_at: str = "") -> Iterator[None]:  # fmt: skip
-    """The transformer's calls go through the branches in turn; each computes these steps and skips the others."""
-    states = [{name: PlainBranch(computed, order) for name in model.streams} for _ in range(branches)]
+                   length: int | None = None, late: int = 0, order: int = 0,
+                   exit_at: str = "") -> Iterator[None]:  # fmt: skip
+    """The transformer's calls go through the branches in turn; each computes these steps and skips the others.
+
+    Args:
+        length: after so many steps the next run begins.
+        late: so many steps at its start leave nothing that later ones could take.
+    """
+    states = [{name: PlainBranch(computed, order, length, late) for name in model.streams} for _ in range(branches)]
     calls, watch = 0, Watch(transformer, model)
     lists: list[Any] = [transformer.get_submodule(blocks.name) for blocks in model.stack]
     first, last, returns = lists[0][0], lists[-1][-1], model.stack[-1].returns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from contextlib import nullcontext
 from typing import Any
 
@@ -14,37 +15,42 @@ from teacache.cache import denoisers_of
 from tests.teacache.test_hooks import same
 from tests.teacache.test_models import EXTREME, skipping
 from tests.teacache.tiny import TINY, Tiny
+from tests.teacache.variants import SWEPT
 
 STEPS = 5
-GUIDED_BY_CALLS = [name for name, tiny in TINY.items() if tiny.guidance == "calls" and not tiny.always_guided]
-GUIDED_IN_A_BATCH = [name for name, tiny in TINY.items() if tiny.guidance == "batch"]
+GUIDED_BY_CALLS = [name for name, tiny in SWEPT.items() if tiny.guidance == "calls" and not tiny.always_guided]
+GUIDED_IN_A_BATCH = [name for name, tiny in SWEPT.items() if tiny.guidance == "batch"]
 
 
 @pytest.mark.parametrize("name", GUIDED_BY_CALLS)
 def test_guidance_as_two_calls_is_two_branches(name: str) -> None:
-    tiny = TINY[name]
+    tiny = SWEPT[name]
     pipe = tiny.make()
     with teacache.enabled(pipe, skipping(tiny)) as cache:
         tiny.generate(pipe, steps=STEPS, guided=True)
         guided = cache.take_stats()
         tiny.generate(pipe, steps=STEPS, guided=False)
-    assert len(guided.calls) == 2 * len(cache.stats.calls)
-    assert len({(call.denoiser, call.branch) for call in guided.calls}) == 2
-    assert guided.steps == 2 * cache.stats.steps == 2 * STEPS
+    assert len(guided.calls) == tiny.branches * len(cache.stats.calls)
+    assert len({call.branch for call in guided.calls}) == tiny.branches
+    assert guided.steps == tiny.branches * cache.stats.steps == tiny.branches * tiny.runs * STEPS
 
 
-@pytest.mark.parametrize("name", GUIDED_IN_A_BATCH)
-@pytest.mark.parametrize("seeds", [(4,), (4, 5), (4, 5, 6)], ids=["one", "two", "three"])
+@pytest.mark.parametrize(
+    ("name", "seeds"),
+    [
+        (name, seeds)
+        for name in GUIDED_IN_A_BATCH
+        for seeds in [(4,), (4, 5), (4, 5, 6)]
+        if SWEPT[name].batched or len(seeds) == 1
+    ],
+)
 def test_the_halves_of_a_guided_batch_are_one_sample(name: str, seeds: tuple[int, ...]) -> None:
-    tiny = TINY[name]
-    if not tiny.batched and len(seeds) > 1:
-        return
+    tiny = SWEPT[name]
     pipe = tiny.make()
     with teacache.enabled(pipe, skipping(tiny)) as cache:
         tiny.generate(pipe, seeds=seeds, steps=STEPS, guided=True)
-    (call,) = cache.stats.calls
-    assert call.batch_size == len(seeds)
-    assert call.steps == len(seeds) * STEPS
+    assert [call.batch_size for call in cache.stats.calls] == [len(seeds)] * tiny.runs
+    assert [call.steps for call in cache.stats.calls] == [len(seeds) * STEPS] * tiny.runs
 
 
 def test_lumina2_that_stops_guiding_half_way() -> None:
@@ -77,16 +83,16 @@ Recorded = list[tuple[tuple[Any, ...], dict[str, Any]]]
 
 
 def record(tiny: Tiny, seed: int) -> Recorded:
-    """The arguments of every call to the denoiser in one run of the pipeline."""
+    """The arguments of every call to the denoiser in the pipeline's first run."""
     pipe = tiny.make()
     calls: Recorded = []
 
     def keep(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        calls.append((args, kwargs))
+        calls.append(copy.deepcopy((args, kwargs)))
 
     denoisers_of(pipe)[0].register_forward_pre_hook(keep, with_kwargs=True)
     tiny.generate(pipe, seeds=(seed,), steps=STEPS)
-    return calls
+    return calls[:STEPS]
 
 
 @torch.no_grad()
@@ -95,6 +101,7 @@ def replay(transformer: Any, runs: list[Recorded], contexts: list[str] | None = 
     outputs: list[list[Tensor]] = [[] for _ in runs]
     for calls in zip(*runs, strict=True):
         for index, (args, kwargs) in enumerate(calls):
+            kwargs = {name: list(value) if isinstance(value, list) else value for name, value in kwargs.items()}
             with transformer.cache_context(contexts[index]) if contexts else nullcontext():
                 output = transformer(*args, **{**kwargs, "return_dict": False})[0]
                 outputs[index].append(torch.stack(output) if isinstance(output, list) else output)
@@ -102,10 +109,10 @@ def replay(transformer: Any, runs: list[Recorded], contexts: list[str] | None = 
 
 
 @pytest.mark.some_classes
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", SWEPT)
 def test_three_branches_do_not_mix(name: str) -> None:
     """Each comes out the same whatever the others are; with contexts, the same as alone."""
-    tiny = TINY[name]
+    tiny = SWEPT[name]
     transformer = denoisers_of(tiny.make())[0]
     runs = [record(tiny, seed) for seed in (1, 2, 3)]
 

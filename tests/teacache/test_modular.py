@@ -3,30 +3,25 @@ parts somebody changes, several denoisers, and a calibration beside the weights.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 import torch
 from diffusers import ClassifierFreeGuidance, FlowMatchEulerDiscreteScheduler
-from diffusers.modular_pipelines.echo.denoise import EchoLoopAfterDenoiser
-from diffusers.modular_pipelines.echo.modular_blocks_echo import EchoDenoiseStep
 from diffusers.modular_pipelines.flux.modular_blocks_flux import FluxCoreDenoiseStep
 from diffusers.modular_pipelines.minimax_h3.denoise import MiniMaxH3Ref2VADenoiseStep
 from diffusers.modular_pipelines.minimax_h3.modular_blocks_minimax_h3 import MiniMaxH3CoreDenoiseStep
-from torch import Tensor
 
 import teacache
-from tests.teacache.modular_variants import film_with_sound, generate_both
-from tests.teacache.parts import changed
+from tests.teacache.modular_variants import make_echo
 from tests.teacache.test_calibration import CALL, PROMPTS, PromptedFlux
 from tests.teacache.test_calibration import prompted as prompted
 from tests.teacache.test_hooks import Abort, hooks_on
 from tests.teacache.test_models import EXTREME, STEPS, decisions, skipping, steps_computed
 from tests.teacache.tiny import TINY, flux, minimax_h3, modular
-from tests.teacache.tiny.base import of_blocks, quiet
+from tests.teacache.tiny.base import quiet
+from tests.teacache.variants import SWEPT
 
 tiny = TINY["FluxModularPipeline"]
 
@@ -163,52 +158,15 @@ def test_the_denoiser_of_minimax_h3_for_given_references_is_cached() -> None:
     assert steps_computed(cache.stats) == {(0, 3, 6)}
 
 
-def make_echo() -> Any:
-    standard = TINY["LTX2Pipeline"].make()
-    return of_blocks(EchoDenoiseStep(), transformer=changed(standard.transformer, audio_in_channels=16,
-                                                            audio_out_channels=16))  # fmt: skip
-
-
-def generate_echo(pipe: Any, seed: int = 0) -> Tensor:
-    """In steps whose timesteps are not those of a scheduler."""
-    given = film_with_sound((seed,), 32, 32)
-    sigmas = torch.linspace(1, 0, STEPS + 1).tolist()
-    return generate_both(pipe, seeds=(seed,), **{**given, "num_frames": 9, "height": 32, "width": 32, "sigmas": sigmas})
-
-
-def test_one_without_a_scheduler_goes_by_its_timesteps() -> None:
-    """Echo. As on a transformer alone, the config tells how many steps there are, and a run that was given up at its
-    first step is to be discarded."""
-    pipe, config = make_echo(), teacache.AdaptiveConfig(tolerance=1e9, num_inference_steps=STEPS)
-    uncached = generate_echo(pipe)
-    with teacache.enabled(pipe, teacache.AdaptiveConfig(tolerance=0)) as cache:
-        assert torch.equal(generate_echo(pipe), uncached)
-    assert cache.stats.skipped == 0 < cache.stats.steps
-    with teacache.enabled(pipe, config) as cache:
-        fresh = generate_echo(pipe)
-        assert not torch.equal(fresh, uncached)
-        expected = decisions(cache.take_stats())
-        for step in (0, 3):
-            with mock.patch.object(EchoLoopAfterDenoiser, "__call__", fail_at(step)), pytest.raises(Abort):
-                generate_echo(pipe, seed=7)
-            if step == 0:
-                cache.discard()
-            assert torch.equal(generate_echo(pipe), fresh)
-        assert decisions(cache.stats) == expected * 2
+def test_one_without_a_scheduler_is_told_by_the_config_how_many_steps_there_are() -> None:
+    """Echo, as on a transformer alone."""
+    pipe = make_echo()
+    with teacache.enabled(pipe, teacache.AdaptiveConfig(tolerance=1e9, num_inference_steps=STEPS)) as cache:
+        SWEPT["EchoModularPipeline"].generate(pipe, steps=STEPS)
     assert steps_computed(cache.stats) == {(0, 1, 2, STEPS - 1)}
 
 
 def test_one_without_a_scheduler_is_not_calibrated() -> None:
+    """Echo."""
     with pytest.raises(ValueError, match=r"^EchoModularPipeline takes no num_inference_steps"):
         teacache.calibrate(make_echo(), ["a"])
-
-
-def fail_at(step: int) -> Callable[..., Any]:
-    original = EchoLoopAfterDenoiser.__call__
-
-    def fail(*args: Any, i: int, **kwargs: Any) -> Any:
-        if i == step:
-            raise Abort
-        return original(*args, i=i, **kwargs)
-
-    return fail

@@ -17,8 +17,10 @@ from teacache.policies import Computed, Decision, Moment
 from teacache.predictors import Extrapolation
 from tests.teacache.tiny import TINY, Tiny, flux
 from tests.teacache.tiny.base import generators
+from tests.teacache.variants import SWEPT
 
 STEPS = 12
+BATCHED = [name for name, tiny in SWEPT.items() if tiny.batched and tiny.independent]
 MAIN = ("CogVideoXPipeline", "FluxPipeline", "Lumina2Pipeline", "MochiPipeline")
 METHODS: dict[str, Callable[[Tiny], teacache.TeaCacheConfig | teacache.AdaptiveConfig]] = {
     "TeaCache": lambda tiny: teacache.TeaCacheConfig(rel_l1_thresh=tiny.threshold, coefficients=(1.0, 0.0)),
@@ -57,7 +59,7 @@ def check(tiny: Tiny, method: str, seeds: Sequence[int], orders: Sequence[Sequen
 @pytest.mark.parametrize("name", MAIN)
 def test_every_sample_of_eight_is_as_if_alone(name: str, method: str) -> None:
     decide_alike = name == "CogVideoXPipeline" and method != "Adaptive"  # the indicator knows only the timestep
-    different = check(TINY[name], method, range(8), [range(8), (6, 3, 0, 7, 1, 5, 2, 4)])
+    different = check(SWEPT[name], method, range(8), [range(8), (6, 3, 0, 7, 1, 5, 2, 4)])
     assert (different == 1) is decide_alike
 
 
@@ -69,9 +71,9 @@ def test_captions_of_different_lengths_do_not_change_each_other(method: str) -> 
 
 @pytest.mark.some_classes
 @pytest.mark.parametrize("method", ["TeaCache", "Adaptive"])
-@pytest.mark.parametrize("name", [name for name, tiny in TINY.items() if tiny.batched and name not in MAIN])
+@pytest.mark.parametrize("name", [name for name in BATCHED if name not in MAIN])
 def test_each_of_two_samples_is_as_if_alone(name: str, method: str) -> None:
-    check(TINY[name], method, (1, 2), [(2, 1)])
+    check(SWEPT[name], method, (1, 2), [(2, 1)])
 
 
 class Listed:
@@ -102,9 +104,9 @@ LISTS = {0, 2, 3, 6}, {0, 1, 4, 6}
 
 @pytest.mark.some_classes
 @pytest.mark.parametrize("order", [0, 1])
-@pytest.mark.parametrize("name", [name for name, tiny in TINY.items() if tiny.batched])
+@pytest.mark.parametrize("name", BATCHED)
 def test_samples_that_are_computed_at_different_steps_do_not_meet(name: str, order: int) -> None:
-    tiny = TINY[name]
+    tiny = SWEPT[name]
     dtype, rounding = (torch.float64, 1e-8) if torch.float64 in tiny.dtypes else (torch.float32, 1e-4)
     pipe = tiny.make().to(dtype)
 

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import re
 import warnings
+from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -17,13 +18,17 @@ import teacache
 from teacache.calibrate import conditions_of, record
 from teacache.recording import Recording
 from teacache.registry import MODELS
+from tests.teacache import variants
 from tests.teacache.test_hooks import Abort, abort_at
 from tests.teacache.test_models import decisions, steps_computed
 from tests.teacache.tiny import TINY
-from tests.teacache.variants import BROKEN, STEPS, VARIANTS, generate, make
+from tests.teacache.variants import BROKEN, STEPS, SWEPT, VARIANTS, make
 
 SKIPPING = teacache.AdaptiveConfig(tolerance=1e9, max_consecutive_skips=1)
 """Computes every other step, the first three and the last."""
+
+
+generate = partial(variants.generate, guided=True)
 
 
 MUCH_THE_SAME = {
@@ -60,16 +65,12 @@ def test_nothing_skipped_is_bit_identical_and_skipping_skips(name: str, pipe: An
     assert cache.stats.skipped == 0 < cache.stats.steps
     with teacache.enabled(pipe, SKIPPING) as cache:
         assert not torch.equal(generate(name, pipe), uncached)
-    late = VARIANTS[name].late
+    late = SWEPT[name].late
     for call in cache.stats.calls:
         (sample,) = call.computed
         skipped = {late + 3 + 2 * time for time in range(len(sample))} - {len(sample) - 1}
         assert sample == tuple(step not in skipped for step in range(len(sample)))
-    assert len(cache.stats.calls) == VARIANTS[name].runs * len({call.branch for call in cache.stats.calls})
-
-
-OF_PRIORS = {"KandinskyV22PriorEmb2EmbPipeline", "ShapEImg2ImgPipeline", "ShapEPipeline"}
-"""Tested in families/test_prior.py."""
+    assert len(cache.stats.calls) == SWEPT[name].runs * len({call.branch for call in cache.stats.calls})
 
 
 def test_every_pipeline_of_a_known_model_is_tested() -> None:
@@ -82,11 +83,7 @@ def test_every_pipeline_of_a_known_model_is_tested() -> None:
         kind for kind in kinds if inspect.isclass(kind) and "prior_scheduler" not in inspect.signature(kind).parameters
     ]
     known = {kind.__name__ for kind in kinds if models.search(str(inspect.signature(kind)))}
-    assert known - TINY.keys() - VARIANTS.keys() - OF_PRIORS == BROKEN.keys()
-
-
-WITHOUT_SCHEDULER = {"EchoModularPipeline"}
-"""Tested in test_modular.py: runs go by their timesteps."""
+    assert known - SWEPT.keys() == BROKEN.keys()
 
 
 def test_every_modular_pipeline_of_a_known_model_is_tested() -> None:
@@ -95,7 +92,7 @@ def test_every_modular_pipeline_of_a_known_model_is_tested() -> None:
     components = {name: getattr(diffusers, name)().blocks.expected_components for name in names}
     known = {name for name in names
              if any(getattr(one.type_hint, "__name__", "") in MODELS for one in components[name])}  # fmt: skip
-    assert known - TINY.keys() - VARIANTS.keys() == WITHOUT_SCHEDULER
+    assert known == known & SWEPT.keys()
 
 
 def test_an_aborted_run_leaves_nothing_behind(name: str, pipe: Any) -> None:
@@ -105,6 +102,8 @@ def test_an_aborted_run_leaves_nothing_behind(name: str, pipe: Any) -> None:
         for step in (0, 3):
             with pytest.raises(Abort):
                 generate(name, pipe, seeds=(7,), callback_on_step_end=abort_at(step))
+            if step == 0 and not SWEPT[name].scheduled:
+                cache.discard()
             assert torch.equal(generate(name, pipe), fresh)
         assert sorted(decisions(cache.stats), key=repr) == sorted(fresh_decisions * 2, key=repr)
 
@@ -174,7 +173,7 @@ def test_a_calibration_is_for_as_many_steps_as_a_run_has(name: str) -> None:
 def test_runs_with_more_steps_than_timesteps_are_not_calibrated() -> None:
     """Without a delay from frame to frame there are as many."""
     name = "SkyReelsV2DiffusionForcingPipeline"
-    with pytest.raises(ValueError, match=r"^a run makes 11 steps, its scheduler knows 7; .* can't be calibrated$"):
+    with pytest.raises(ValueError, match=r"^a run makes 7 steps, its scheduler knows 5; .* can't be calibrated$"):
         recorded(name, make(name))
     assert {one.steps for one in recorded(name, make(name), ar_step=0)} == {STEPS}
 

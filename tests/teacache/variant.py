@@ -8,6 +8,12 @@ from typing import Any
 
 from tests.teacache.tiny.base import Generate
 
+BY_CALLS: Mapping[str, Any] = {"guidance": "calls"}
+"""Guides in another call at each step, its sibling in a larger batch."""
+ONE_SAMPLE: Mapping[str, Any] = {"batched": False}
+IN_TWO_STAGES: Mapping[str, Any] = {"runs": 2, "independent": False}
+"""As Helios' pyramid; what a stage begins with is drawn for all samples at once."""
+
 
 def no_parts(pipe: Any) -> dict[str, Any]:
     return {}
@@ -29,17 +35,17 @@ class Variant:
     """Further arguments of a call, from seeds, height and width."""
     drops: tuple[str, ...] = ()
     """Arguments of the sibling's that it does not take."""
+    make: Callable[[], Any] | None = None
+    """In the place of one that is made of the sibling's parts."""
     blocks: Callable[[], Any] | None = None
     """Of a modular pipeline: those from embeddings to latents."""
     generate: Generate | None = None
     """In the place of the sibling's."""
     guided: bool = True
     """Whether it has guidance that can be turned on."""
+    differs: Mapping[str, Any] = field(default_factory=dict)
+    """Of the sibling's `Tiny`, what is otherwise here."""
     size: tuple[int, int] = (16, 16)
-    runs: int = 1
-    """So many runs are in a call, as where a long video is made part by part."""
-    late: int = 0
-    """So many steps at the start leave nothing that later ones could take, whose tokens are others."""
     patches: Mapping[str, Any] = field(default_factory=dict)
     """What is too large in diffusers, or not there, by its full name."""
     attributes: Callable[[Any], Mapping[str, Any]] = no_parts

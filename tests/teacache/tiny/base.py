@@ -31,6 +31,14 @@ class Tiny:
     generate: Generate
     guidance: Literal["none", "calls", "batch"] = "none"
     """What `guided=True` does: nothing that could be tested, a second call at each step, or a batch twice as large."""
+    calls: int | None = None
+    """How often it calls a denoiser at each step if guided; left out, what goes with `guidance`."""
+    runs: int = 1
+    """So many runs are in a call, as where a long video is made part by part."""
+    late: int = 0
+    """So many steps at the start of a run leave nothing that later ones could take."""
+    scheduled: bool = True
+    """Whether its steps are those of a scheduler; without one a run that is given up at once is to be discarded."""
     always_guided: bool = False
     """Whether another denoiser is called for the second branch, also without `guided=True`."""
     threshold: float = 0.12
@@ -39,12 +47,18 @@ class Tiny:
     """A tolerance of `AdaptiveConfig` at which samples differ in what they skip, guided where that is one batch."""
     batched: bool = True
     """Whether the pipeline takes several samples at once."""
+    independent: bool = True
+    """Whether a sample is the same in any batch, uncached; some pipelines draw noise for all at once."""
     strength: Mapping[str, Any] | None = None
     """Arguments that start the run in the middle of the scheduler's steps (image to image)."""
     dtypes: tuple[torch.dtype, ...] = (torch.float64, torch.bfloat16)
     """What it can be moved to, beside float32."""
     other_shape: Mapping[str, Any] = field(default_factory=lambda: {"height": 96})
     """Arguments that change the number of tokens."""
+
+    @property
+    def branches(self) -> int:
+        return self.calls or (2 if self.guidance == "calls" else 1)
 
 
 def rows(seeds: Sequence[int], *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:

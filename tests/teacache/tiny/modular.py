@@ -51,14 +51,24 @@ def make_two_denoisers() -> Any:
     )  # fmt: skip
 
 
+def original(guider: Any) -> bool:
+    """Whether a guidance scale of 0 is none: as the paper has it, in the place of diffusers' 1."""
+    return bool(getattr(guider, "use_original_formulation", False))
+
+
 def generate(pipe: Any, *, seeds: Sequence[int] = (0,), steps: int = 12, guided: bool = False,
              callback_on_step_end: Any = None, output: Any = "latents", **arguments: Any) -> Any:  # fmt: skip
     """What modular pipelines take alike; where one has guiders, they guide. Arguments that it does not know are left
     out, as negative prompts without guidance."""
     for guider in (pipe.components.get(name) for name in ("guider", "guider_2")):
         if guider is not None:
-            guider.guidance_scale = 4.0 if guided else 1.0
-    given = {"num_inference_steps": steps, "generator": generators(seeds), **arguments}
+            guider.guidance_scale = 4.0 if guided else 0.0 if original(guider) else 1.0
+    given = {
+        "num_inference_steps": steps,
+        "guidance_scale": 4.0 if guided else 1.0,
+        "generator": generators(seeds),
+        **arguments,
+    }
     known = {name for one in pipe.blocks.inputs for name in (one.name, one.kwargs_type)}
     with called_back(pipe, callback_on_step_end):
         return pipe(output=output, **{name: value for name, value in given.items() if name in known})

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from diffusers import (
+    EulerDiscreteScheduler,
     HeunDiscreteScheduler,
     KandinskyPriorPipeline,
     KandinskyV22PriorPipeline,
@@ -21,6 +22,9 @@ from torch import Tensor
 from tests.teacache.tiny.base import Tiny, generators, negatives, quiet, rows
 from tests.teacache.tiny.steps import called_back
 
+SHAP_E_SCHEDULE: Mapping[str, Any] = {
+    "num_train_timesteps": 1024, "prediction_type": "sample", "use_karras_sigmas": True,
+}  # fmt: skip
 WIDTH = 12
 MOST_TOKENS = 7
 
@@ -79,27 +83,34 @@ def make_shap_e(kind: Any = ShapEPipeline) -> Any:
     encoders = ("image_encoder", "image_processor") if kind is ShapEImg2ImgPipeline else ("text_encoder", "tokenizer")
     pipe = kind(
         prior=prior, shap_e_renderer=None, **dict.fromkeys(encoders),
-        scheduler=HeunDiscreteScheduler(
-            beta_schedule="exp", num_train_timesteps=1024, prediction_type="sample", use_karras_sigmas=True,
-            clip_sample=True,
-        ),
+        scheduler=HeunDiscreteScheduler(**SHAP_E_SCHEDULE, clip_sample=True, beta_schedule="exp"),
     )  # fmt: skip
 
     def encode(prompt: Sequence[str] | Tensor, device: torch.device, times: int, guided: bool) -> Tensor:
-        given = prompt if isinstance(prompt, Tensor) else captions(prompt, pipe.prior.dtype)[0]
+        dtype = pipe.prior.dtype
+        given = prompt.to(dtype) if isinstance(prompt, Tensor) else captions(prompt, dtype)[0]
         return torch.cat([torch.zeros_like(given), given]) if guided else given
 
     pipe._encode_prompt = pipe._encode_image = encode
     return quiet(pipe)
 
 
-def generate_shap_e(pipe: Any, *, seeds: Sequence[int] = (0,), steps: int = 4, guided: bool = True) -> Tensor:
+def make_shap_e_in_single_steps(kind: Any = ShapEPipeline) -> Any:
+    """With a scheduler that calls the prior once at each step."""
+    pipe = make_shap_e(kind)
+    pipe.scheduler = EulerDiscreteScheduler(**SHAP_E_SCHEDULE)
+    return pipe
+
+
+def generate_shap_e(pipe: Any, *, seeds: Sequence[int] = (0,), steps: int = 4, guided: bool = True,
+                    callback_on_step_end: Any = None) -> Tensor:  # fmt: skip
     """Its scheduler calls the prior twice at each step but the last one. A picture is given as its embedding."""
-    prompts = rows(seeds, WIDTH) if isinstance(pipe, ShapEImg2ImgPipeline) else list(map(str, seeds))
-    latents: Tensor = pipe(
-        prompts, guidance_scale=3.0 if guided else 1.0, num_inference_steps=steps,
-        generator=generators(seeds), output_type="latent",
-    ).images  # fmt: skip
+    prompts = rows(seeds, WIDTH) if hasattr(pipe, "image_encoder") else list(map(str, seeds))
+    with called_back(pipe, callback_on_step_end):
+        latents: Tensor = pipe(
+            prompts, guidance_scale=3.0 if guided else 1.0, num_inference_steps=steps,
+            generator=generators(seeds), output_type="latent",
+        ).images  # fmt: skip
     return latents
 
 

@@ -4,7 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import MethodType
 from typing import Any
+
+
+class Called:
+    """A scheduler's `step` that calls back; a copy of the scheduler, as for sound beside a video, gets its own."""
+
+    def __init__(self, pipe: Any, callback: Callable[..., Any]) -> None:
+        self._pipe, self._callback, self._scheduler, self._index = pipe, callback, pipe.scheduler, 0
+        self._step = pipe.scheduler.step
+
+    def __call__(self, output: Any, timestep: Any, *args: Any, **kwargs: Any) -> Any:
+        result = self._step(output, timestep, *args, **kwargs)
+        self._callback(self._pipe, self._index, timestep, {})
+        self._index += 1
+        return result
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return MethodType(type(self._scheduler).step, memo[id(self._scheduler)])
 
 
 @contextmanager
@@ -13,17 +31,9 @@ def called_back(pipe: Any, callback: Callable[..., Any] | None) -> Iterator[None
     if callback is None:
         yield
         return
-    original, index = pipe.scheduler.step, 0
-
-    def step(output: Any, timestep: Any, *args: Any, **kwargs: Any) -> Any:
-        nonlocal index
-        result = original(output, timestep, *args, **kwargs)
-        callback(pipe, index, timestep, {})
-        index += 1
-        return result
-
-    pipe.scheduler.step = step
+    scheduler = pipe.scheduler
+    scheduler.step = Called(pipe, callback)
     try:
         yield
     finally:
-        del pipe.scheduler.step
+        del scheduler.step

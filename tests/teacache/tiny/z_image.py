@@ -16,7 +16,7 @@ def make_transformer(**config: Any) -> ZImageTransformer2DModel:
     torch.manual_seed(0)
     transformer = ZImageTransformer2DModel(
         all_patch_size=(2,), all_f_patch_size=(1,), in_channels=4, dim=16, n_layers=3, n_refiner_layers=1, n_heads=2,
-        n_kv_heads=2, cap_feat_dim=12, axes_dims=[4, 2, 2], axes_lens=[256, 32, 32], **config,
+        n_kv_heads=2, cap_feat_dim=12, axes_dims=[4, 2, 2], axes_lens=[256, 64, 64], **config,
     )  # fmt: skip
     for parameter in transformer.parameters():  # some are made without values
         torch.nn.init.normal_(parameter, std=0.1)
