@@ -109,10 +109,10 @@ def test_no_residual_means_no_skip() -> None:
     assert all(policy.decide(each).compute[0] for each in moments)
 
 
-@given(st.lists(st.floats(0, 0.5), min_size=1, max_size=30), st.floats(0, 2), st.floats(0, 2))
-def test_a_higher_threshold_never_computes_more(changes: list[float], one: float, other: float) -> None:
+@given(st.lists(st.floats(0, 0.5), min_size=1, max_size=30), st.floats(0, 2), st.floats(0, 2), st.integers(1, 30))
+def test_a_higher_threshold_never_computes_more(changes: list[float], one: float, other: float, most: int) -> None:
     low, high = sorted((one, other))
-    lower, higher = (teacache_policy(threshold, max_consecutive_skips=99) for threshold in (low, high))
+    lower, higher = (teacache_policy(threshold, max_consecutive_skips=most) for threshold in (low, high))
     assert sum(decide(higher, changes)) <= sum(decide(lower, changes))
 
 
@@ -122,15 +122,20 @@ def test_polynomial_is_highest_degree_first(coefficients: list[float], x: float)
     assert polynomial(tuple(coefficients), x) == pytest.approx(expected, abs=1e-9)
 
 
-def adaptive_decisions(residuals: Sequence[float], tolerance: float, weights: Sequence[float] = ()) -> list[bool]:
-    """Of a run of one sample with these residuals (one number each) and a stack input of 10 at every step."""
+def adaptive_decisions(residuals: Sequence[float], tolerance: float, weights: Sequence[float] = (),
+                       trace: Sequence[bool] = ()) -> list[bool]:  # fmt: skip
+    """Of a run of one sample with these residuals (one number each) and a stack input of 10 at every step.
+
+    Args:
+        trace: which steps are computed, whatever is decided.
+    """
     policy = Adaptive(AdaptiveConfig(tolerance=tolerance), weights)
     predictor, ties, rows = Extrapolation(1), Ties(1, "sample"), Selection((0,), 1)
     decisions = []
     for step, value in enumerate(residuals):
         decision = policy.decide(moment(step, torch.zeros(1), ties, last=step == len(residuals) - 1))
         decisions.append(decision.compute[0])
-        if not decisions[-1]:
+        if not (trace[step] if trace else decisions[-1]):
             continue
         residual = torch.tensor([[value]], dtype=torch.float64)
         output = residual + 10.0
@@ -172,9 +177,23 @@ def test_a_straight_residual_is_skipped_up_to_the_cap_and_tolerance_zero_compute
     assert all(adaptive_decisions([float(step**2) for step in range(12)], 0.0))
 
 
+@given(
+    st.lists(st.tuples(st.floats(-10, 10), st.floats(0, 3), st.booleans()), min_size=2, max_size=28),
+    st.floats(0, 2), st.floats(0, 2),
+)  # fmt: skip
+def test_a_higher_tolerance_never_computes_what_a_lower_one_skips(
+    trace: list[tuple[float, float, bool]], one: float, other: float
+) -> None:
+    """Of all that may come next after what both have seen."""
+    residuals, weights, computed = zip(*trace, strict=True)
+    low, high = sorted((one, other))
+    lower, higher = (adaptive_decisions(residuals, each, weights, (True, *computed[1:])) for each in (low, high))
+    assert all(low or not high for low, high in zip(lower, higher, strict=True))
+
+
 @given(st.floats(1e-3, 1), st.floats(-1, 1), st.floats(0, 2), st.floats(0, 2))
 def test_a_higher_tolerance_never_computes_more(bend: float, slope: float, one: float, other: float) -> None:
-    """On residuals of one curvature, whichever steps are computed. Where it jumps, what is seen depends on them."""
+    """In a whole run, of residuals of one curvature. Where that jumps, each sees other steps and so another trace."""
     residuals = [bend * step**2 + slope * step for step in range(28)]
     low, high = sorted((one, other))
     assert sum(adaptive_decisions(residuals, high)) <= sum(adaptive_decisions(residuals, low))
