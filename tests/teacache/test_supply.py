@@ -29,6 +29,7 @@ from tests.teacache.test_hooks import Abort, abort_at, hooks_on
 from tests.teacache.test_models import decisions
 from tests.teacache.test_scheduling import recording
 from tests.teacache.tiny import TINY, Tiny
+from tests.teacache.variants import SWEPT, VARIANTS
 
 STEPS = 5
 COMPUTED = (0, 1, 3)
@@ -69,7 +70,7 @@ def plainly_supplied(pipe: Any, computed: tuple[int, ...] = COMPUTED) -> Iterato
 
     @functools.wraps(step)
     def supplied_step(model_output: Tensor, *args: Any, **kwargs: Any) -> Any:
-        number = next(count)
+        number = next(count) % STEPS
         output = supply.pass_on(number, model_output, (), model_output, computed=number in computed)
         return step(output, *args, **kwargs)
 
@@ -100,11 +101,18 @@ SEVERAL_CALLS = {"CosmosTextToWorldPipeline"}
 SEVERAL_SCHEDULERS = {name for model in MODELS.values() if model.otherwise_scheduled for name in model.pipelines}
 """Have one for the sound as well."""
 SUPPLIED = sorted(set(TINY) - SEVERAL_CALLS - SEVERAL_SCHEDULERS)
+TWO_DENOISERS = {"Wan22Image2VideoModularPipeline", "Wan22ModularPipeline", "Wan22VaceModularPipeline"}
+"""Share the steps of a run; tested in test_ranks.py."""
+REFUSED = {name for name in VARIANTS if name.startswith("SkyReelsV2DiffusionForcing")}
+"""Have a scheduler for every frame; tested below."""
+AS_THEIR_SIBLINGS = sorted(
+    {name for name, variant in VARIANTS.items() if variant.sibling in SUPPLIED} - TWO_DENOISERS - REFUSED
+)
 
 
-@pytest.fixture(params=SUPPLIED)
+@pytest.fixture(params=SUPPLIED + AS_THEIR_SIBLINGS)
 def tiny(request: pytest.FixtureRequest) -> Tiny:
-    return TINY[request.param]
+    return SWEPT[request.param]
 
 
 MOMENTUM = {"AceStepPipeline"}
