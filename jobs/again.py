@@ -16,7 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs import storage
-from jobs.config.job import Actors, Generation, Media, Model
+from jobs.config.job import Actors, Generation
+from jobs.config.media import Media
+from jobs.config.model import Model
 from jobs.errors import JobFailed, Refused, redact
 from jobs.media.codecs import comment_of, encode, settled
 from jobs.output import manifest

@@ -15,7 +15,8 @@ from rich.console import Console
 
 from jobs import cluster, preflight, storage
 from jobs.config.cache import Cache
-from jobs.config.job import Job, Model
+from jobs.config.job import Job
+from jobs.config.model import Model
 from jobs.errors import Failure, JobFailed, Refused, attempt, last_line
 from jobs.paths import Output
 from jobs.pipeline import Planner

@@ -21,7 +21,8 @@ from jobs.actors.actor import Actor, Setup, failed
 from jobs.actors.batches import ending, form, packed, unpacked
 from jobs.actors.spool import Spool
 from jobs.config import storage_options
-from jobs.config.job import Generation, Job, Model
+from jobs.config.job import Generation, Job
+from jobs.config.model import Model
 from jobs.errors import describe
 from jobs.media.codecs import settled
 from jobs.media.finish import Finish, nothing

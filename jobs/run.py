@@ -14,7 +14,8 @@ from jobs.accounting.recount import earlier_runs
 from jobs.accounting.statistics import COLUMNS, Statistics, per_model
 from jobs.accounting.summary import Summary
 from jobs.actors.loading import check_devices
-from jobs.config.job import Job, Model
+from jobs.config.job import Job
+from jobs.config.model import Model
 from jobs.errors import Failure, JobFailed, attempt
 from jobs.evaluation import resolve
 from jobs.ids import contains

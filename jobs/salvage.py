@@ -16,7 +16,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from jobs.actors.spool import Spool, drop
 from jobs.config import storage_options
-from jobs.config.job import Job, Model
+from jobs.config.job import Job
+from jobs.config.model import Model
 from jobs.config.storage_options import StorageOptions
 from jobs.ids import contains, digests, looked_up
 from jobs.media.finish import Finish

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jobs.config.job import Model
+from jobs.config.model import Model
 from jobs.errors import Refused
 from jobs.ids import contains, digests, looked_up
 from jobs.output import manifest

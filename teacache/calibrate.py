@@ -85,12 +85,12 @@ def calibrate(
     conditions = conditions_of(pipe, prompts, num_inference_steps=num_inference_steps, **call)
     fitted = fit(recordings, conditions, degree=degree, target=target, intercept=intercept, skip_first=skip_first,
                  branches=branches, held_out=held_out)  # fmt: skip
-    outputs = outputs_of(recordings)
+    outputs = None if isinstance(pipe, ModularPipeline) or len(conditions.denoisers) > 1 else outputs_of(recordings)
+    if outputs is None and measured:
+        warnings.warn(f"no schedule can be measured on {type(pipe).__name__}, got measured={measured!r}; "
+                      "schedules are followed with lines", stacklevel=2)  # fmt: skip
     counts = default_counts(num_inference_steps) if measured is None else measured
-    if isinstance(pipe, ModularPipeline) or outputs is None or not counts or len(conditions.denoisers) > 1:
-        if measured:
-            warnings.warn(f"no schedule can be measured on {type(pipe).__name__}, got measured={measured!r}; "
-                          "schedules are followed with lines", stacklevel=2)  # fmt: skip
+    if outputs is None or not counts:
         return fitted
     seeds = [seed + number for number in range(len(prompts))]
     schedules = measure(pipe, prompts[:batch], outputs, counts, seeds=seeds[:batch],

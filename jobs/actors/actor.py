@@ -20,7 +20,8 @@ import pyarrow as pa
 from jobs.actors.batches import unpacked
 from jobs.actors.spool import Spool, drop
 from jobs.config import storage_options
-from jobs.config.job import Actors, Generation, Model
+from jobs.config.job import Actors, Generation
+from jobs.config.model import Model
 from jobs.config.storage_options import StorageOptions
 from jobs.errors import DeviceLost, JobFailed, describe
 from jobs.media.finish import nothing

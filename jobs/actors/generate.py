@@ -25,7 +25,8 @@ from jobs.actors import loading, together
 from jobs.actors.pixels import Pixels, check_size, pixels_of
 from jobs.actors.texts import Texts
 from jobs.config.cache import Cache
-from jobs.config.job import Actors, Generation, Model
+from jobs.config.job import Actors, Generation
+from jobs.config.model import Model
 from jobs.errors import DeviceLost, Failure, JobFailed, attempt
 from jobs.rows import Made, Sample, table, values
 from jobs.runs import Tags

@@ -9,7 +9,8 @@ import torch
 from diffusers import DiffusionPipeline
 
 import teacache
-from jobs.config.job import Actors, Model
+from jobs.config.job import Actors
+from jobs.config.model import Model
 from jobs.errors import Refused
 from jobs.paths import packaged
 

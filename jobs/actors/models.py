@@ -19,7 +19,8 @@ from pydantic.errors import PydanticSchemaGenerationError
 from safetensors import safe_open
 
 import teacache
-from jobs.config.job import Generation, Model
+from jobs.config.job import Generation
+from jobs.config.model import Model
 from jobs.errors import Refused, refusing
 from jobs.paths import packaged
 from teacache.cache import denoisers_among

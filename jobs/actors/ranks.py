@@ -20,7 +20,8 @@ import pyarrow as pa
 
 from jobs.actors import together
 from jobs.actors.generate import Generate
-from jobs.config.job import Actors, Generation, Model
+from jobs.config.job import Actors, Generation
+from jobs.config.model import Model
 from jobs.errors import Failure, JobFailed, attempt, describe
 
 Result = TypeVar("Result")

@@ -31,13 +31,13 @@ def history(
     with ending():
         from jobs.config import storage_options
         from jobs.config.load import load_job
-        from jobs.nights.history import alarms, nights
+        from jobs.nights.history import alarms, nightly_runs
         from jobs.nights.nightly import missing
         from jobs.report.over_time import show
 
         limits = load_job([job]) if job else None
         storage_options.use(limits.storage_options if limits else {})
-        runs = nights(folder)
+        runs = nightly_runs(folder)
         rung = [*(missing(limits, runs) if limits else ()), *alarms(runs, limits.alarm if limits else None)]
         show(runs, rung, folder, to, console)
     raise typer.Exit(ALARM if rung else 0)

@@ -3,69 +3,21 @@
 from __future__ import annotations
 
 import json
-import re
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from jobs.config.cache import Cache
+from jobs.config.media import Media
+from jobs.config.model import Model
+from jobs.config.section import Name, Section, Text
 from jobs.config.storage_options import StorageOptions
 from jobs.config.storage_options import check as check_storage_options
 from jobs.config.targets import Target
 from jobs.errors import has_password, redact
-from jobs.media.formats import CODECS, FORMATS, VIDEO
 from jobs.nights.night import Night, check_placeholders
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
-Text = Annotated[str, StringConstraints(min_length=1)]
 LogFormat = Literal["text", "json"]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Lora(Section):
-    """Weights that adapt a model, in safetensors."""
-
-    weights: Text = Field(description="hub id, folder or .safetensors file")
-    weight_name: str | None = Field(default=None, description="file, where there are several")
-    revision: str | None = Field(default=None, description="branch, tag or commit on the hub")
-    scale: float = Field(default=1.0, description="how strongly it counts")
-    fuse: bool = Field(default=False, description="add it to the model's weights: faster, rounded to their dtype")
-
-
-class Model(Section):
-    """Which diffusers pipeline makes the pictures, and how it is loaded."""
-
-    pipeline: Text = Field(description="hub id, folder, or demo/flux for the packaged one")
-    name: Name = Field(
-        default_factory=lambda data: _plain_name(data.get("pipeline", "")),
-        description="its name in manifest, statistics and media paths; the pipeline's last part if not given",
-    )
-    dtype: Literal["bfloat16", "float16", "float32"] = Field(default="bfloat16", description="of the weights")
-    revision: str | None = Field(default=None, description="branch, tag or commit on the hub")
-    variant: str | None = Field(default=None, description="weights variant, such as fp16")
-    trust_remote_code: bool = Field(default=False, description="run Python code that comes with the model")
-    cache: Cache = Field(default_factory=lambda: Cache(), description="method, then that method's own fields")
-    lora: tuple[Lora, ...] = Field(default=(), description="a list of {weights, weight_name, revision, scale, fuse}")
-    offload: Literal["model", "sequential", "group"] | None = Field(
-        default=None,
-        description="keep weights off the GPU: by whole models, by layers, or by layers ahead of their use",
-    )
-    device_map: Literal["balanced"] | None = Field(default=None, description="balanced: over all GPUs of the actor")
-    context_parallel: int = Field(
-        default=1, gt=0, description="GPUs of the actor, and processes, among which each sample's tokens are split"
-    )
-    actors: dict[str, Any] = Field(default_factory=dict, description="what differs from the job's actors")
-
-    @model_validator(mode="after")
-    def _is_in_one_place(self) -> Model:
-        spread = "context_parallel" if self.context_parallel > 1 else ""
-        given = [name for name in (self.offload and "offload", self.device_map and "device_map", spread) if name]
-        if len(given) > 1:
-            raise ValueError(f"{' and '.join(given)} exclude each other; leave one out")
-        return self
 
 
 class Generation(BaseModel):
@@ -95,48 +47,6 @@ class Generation(BaseModel):
     @property
     def extra(self) -> dict[str, Any]:
         return dict(self.model_extra or {})
-
-
-class Media(Section):
-    """What files the pictures and videos become. A setting that the format does not heed is refused."""
-
-    format: Literal["png", "jpeg", "webp", "mp4", "webm"] | None = Field(
-        default=None, description="png, jpeg, webp; for videos mp4, webm; png and mp4 if not given"
-    )
-    quality: int | None = Field(default=None, ge=1, le=100, description="of jpeg and webp; 90 if not given")
-    codec: Literal["h264", "vp9", "av1"] | None = Field(
-        default=None, description="h264 or av1 in mp4, vp9 or av1 in webm; the first of each if not given"
-    )
-    crf: int | None = Field(
-        default=None, ge=0, le=63, description="of videos, lower is better and larger; 18 for h264, 24 for vp9 and av1"
-    )
-    fps: float | None = Field(default=None, gt=0, description="frames per second of a video; 24 if not given")
-    layout: Literal["files", "webdataset", "parquet"] = Field(
-        default="files",
-        description="a file each, or a shard per batch: WebDataset tar, Parquet with the bytes in it",
-    )
-    embed_metadata: bool = Field(
-        default=False, description="prompt and settings in the file: PNG text, EXIF UserComment, comment tag of a video"
-    )
-
-    @model_validator(mode="after")
-    def _settings_belong_to_format(self) -> Media:
-        if self.quality is not None and self.format is None:
-            raise ValueError("quality goes with media.format jpeg or webp")
-        unheeded = [
-            name
-            for name in ("quality", "codec", "crf", "fps")
-            if self.format and getattr(self, name) is not None and name not in FORMATS[self.format].defaults
-        ]
-        if unheeded:
-            raise ValueError(f"{', '.join(unheeded)} has no effect on {self.format}; leave it out")
-        container = self.format or VIDEO
-        codec = self.codec or FORMATS[container].defaults.get("codec")
-        if codec and codec not in FORMATS[container].codecs:
-            raise ValueError(f"{container} holds no {codec}, but {' or '.join(FORMATS[container].codecs)}")
-        if codec and (self.crf or 0) > CODECS[codec].max_crf:
-            raise ValueError(f"crf of {codec} is at most {CODECS[codec].max_crf}, got {self.crf}")
-        return self
 
 
 class Actors(Section):
@@ -254,7 +164,3 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "night": Night,
 }
 """What each nested key of a job holds."""
-
-
-def _plain_name(pipeline: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", pipeline.rstrip("/").rsplit("/", 1)[-1]).strip("-._") or "model"

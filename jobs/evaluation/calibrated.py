@@ -9,7 +9,7 @@ from pathlib import Path
 
 from jobs.actors import models
 from jobs.config.cache import Cache
-from jobs.config.job import Model
+from jobs.config.model import Model
 from jobs.errors import Refused, refusing
 from jobs.evaluation.settings import FEWER_STEPS, METHODS, Known, Setting, fewer_steps, settings_of
 from jobs.paths import Output, packaged

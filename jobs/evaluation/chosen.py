@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 
-from jobs.config.job import Model
+from jobs.config.model import Model
 from jobs.errors import Refused
 from jobs.preflight import Checked
 from jobs.prompts import reading

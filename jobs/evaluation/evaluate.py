@@ -19,7 +19,8 @@ from jobs import cluster, preflight, signals, storage
 from jobs.actors.batches import form
 from jobs.actors.loading import check_devices
 from jobs.config.cache import Cache
-from jobs.config.job import Actors, Job, Model
+from jobs.config.job import Actors, Job
+from jobs.config.model import Model
 from jobs.config.targets import Target
 from jobs.errors import JobFailed, Refused, last_line, refusing
 from jobs.evaluation.calibrated import applicable

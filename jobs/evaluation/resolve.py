@@ -10,7 +10,8 @@ from rich.console import Console
 
 from jobs import storage
 from jobs.config.cache import Cache
-from jobs.config.job import Job, Model
+from jobs.config.job import Job
+from jobs.config.model import Model
 from jobs.errors import Refused, redact, refusing
 from jobs.evaluation.settings import FEWER_STEPS
 from jobs.output import identity

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from jobs.config.cache import Cache, cache_fields
-from jobs.config.job import Model
+from jobs.config.model import Model
 from jobs.config.targets import DIALS
 
 FEWER_STEPS = "fewer steps"

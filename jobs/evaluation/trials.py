@@ -21,7 +21,8 @@ import pyarrow.parquet as pq
 from jobs import storage
 from jobs.config import storage_options
 from jobs.config.cache import Cache
-from jobs.config.job import Actors, Generation, Model
+from jobs.config.job import Actors, Generation
+from jobs.config.model import Model
 from jobs.config.storage_options import StorageOptions
 from jobs.evaluation.likeness import likeness
 from jobs.evaluation.settings import Setting

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
-from jobs.config.job import Job, Media, Model
+from jobs.config.job import Job
+from jobs.config.media import Media
+from jobs.config.model import Model
 from jobs.errors import Refused
 from jobs.media.formats import CODECS, FORMATS, PICTURE, VIDEO
 from jobs.rows import Row, Sample, values

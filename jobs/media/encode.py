@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from jobs import storage
 from jobs.accounting.audit import fidelity, kept
-from jobs.config.job import Media
+from jobs.config.media import Media
 from jobs.errors import Failure, attempt
 from jobs.media.codecs import Frames, comment_of, encode
 from jobs.media.formats import FORMATS

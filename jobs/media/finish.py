@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from jobs import metrics
-from jobs.config.job import Media
+from jobs.config.media import Media
 from jobs.errors import describe
 from jobs.logs import log_rows
 from jobs.media.encode import encode_batch

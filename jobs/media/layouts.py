@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jobs import storage
-from jobs.config.job import Media
+from jobs.config.media import Media
 from jobs.errors import Failure, attempt
 from jobs.media.codecs import told
 from jobs.media.formats import FORMATS

@@ -14,7 +14,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
-from jobs.config.job import Media
+from jobs.config.media import Media
 from jobs.media.formats import CODECS
 
 _BT709 = 1

@@ -72,7 +72,7 @@ METRICS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Night:
+class NightlyRun:
     """One run's statistics, as in its stats.json."""
 
     place: str
@@ -90,20 +90,20 @@ class Night:
         return found
 
 
-def nights(url: str) -> list[Night]:
+def nightly_runs(url: str) -> list[NightlyRun]:
     """The runs up to two folders below a URL, oldest first. Raises Refused if there is none."""
     with refusing(f"{url}: can't be listed"):
         fs, root = storage.open_url(url)
         # A run of this process may just have been written there.
         fs.invalidate_cache()
         paths = [path for depth in ("*", "*/*") for path in fs.glob(f"{root.rstrip('/')}/{depth}/stats.json")]
-    found = [night for path in paths if (night := _night(fs, str(path), root))]
+    found = [run for path in paths if (run := _run(fs, str(path), root))]
     if not found:
         raise Refused(f"{redact(url)} holds no run: no */stats.json of version 2; give the folder above the outputs")
-    return sorted(found, key=lambda night: (night.at, night.place))
+    return sorted(found, key=lambda run: (run.at, run.place))
 
 
-def changes(runs: Sequence[Night], model: str) -> dict[str, Change]:
+def changes(runs: Sequence[NightlyRun], model: str) -> dict[str, Change]:
     """By metric: where the latest run stands among the earlier ones."""
     known = [figures for night in runs if (figures := night.figures(model)) is not None]
     found = {}
@@ -113,7 +113,7 @@ def changes(runs: Sequence[Night], model: str) -> dict[str, Change]:
     return found
 
 
-def alarms(runs: Sequence[Night], alarm: Alarm | None = None) -> list[str]:
+def alarms(runs: Sequence[NightlyRun], alarm: Alarm | None = None) -> list[str]:
     """One sentence for each limit that the latest run passed: those given, else those of its own YAML."""
     latest = runs[-1]
     limits = alarm or latest.alarm
@@ -124,12 +124,12 @@ def alarms(runs: Sequence[Night], alarm: Alarm | None = None) -> list[str]:
     ]
 
 
-def models(runs: Sequence[Night]) -> list[str]:
+def models(runs: Sequence[NightlyRun]) -> list[str]:
     """Those of the latest run, for whose sake one looks."""
     return list(runs[-1].stats["models"])
 
 
-def _night(fs: AbstractFileSystem, path: str, root: str) -> Night | None:
+def _run(fs: AbstractFileSystem, path: str, root: str) -> NightlyRun | None:
     """None for a file of another making or an older version: its figures mean something else."""
     with refusing(f"{path}: not the statistics of a job"):
         stats = json.loads(fs.cat_file(path))
@@ -137,7 +137,7 @@ def _night(fs: AbstractFileSystem, path: str, root: str) -> Night | None:
             return None
         made = [figures["last_created_at"] for figures in stats["models"].values() if figures["last_created_at"]]
         place = path.removeprefix(root).strip("/").removesuffix("/stats.json")
-        return Night(place=place, at=max(made, default=stats["created_at"]), stats=stats)
+        return NightlyRun(place=place, at=max(made, default=stats["created_at"]), stats=stats)
 
 
 def _at(figures: Mapping[str, Any], path: Sequence[str]) -> Any:

@@ -10,7 +10,7 @@ from jobs import storage
 from jobs.config.job import Job
 from jobs.errors import JobFailed, Refused
 from jobs.nights.dates import dated
-from jobs.nights.history import Night, alarms, nights
+from jobs.nights.history import NightlyRun, alarms, nightly_runs
 from jobs.nights.night import folder_of_nights
 from jobs.report.over_time import show
 
@@ -24,7 +24,7 @@ def look_back(job: Job, console: Console) -> list[str]:
     if folder is None:
         return []
     try:
-        runs = nights(folder)
+        runs = nightly_runs(folder)
         until = [night.place for night in runs].index(_place(job, folder)) + 1
         rung = alarms(runs[:until], job.alarm)
         show(runs[:until], rung, folder, storage.join(folder, "history.html"), console)
@@ -33,7 +33,7 @@ def look_back(job: Job, console: Console) -> list[str]:
     return rung
 
 
-def missing(job: Job, runs: Sequence[Night]) -> list[str]:
+def missing(job: Job, runs: Sequence[NightlyRun]) -> list[str]:
     """A sentence if the night that is due, or that the job names, left no run. None for a job that is not nightly."""
     folder = folder_of_nights(job.output)
     if folder is None:

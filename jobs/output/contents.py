@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from jobs.config.job import Lora, Model
+from jobs.config.model import Lora, Model
 from jobs.paths import packaged
 
 CALIBRATION = "teacache.json"

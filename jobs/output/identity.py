@@ -9,7 +9,9 @@ from pydantic import BaseModel, ValidationError
 
 from jobs import storage
 from jobs.config.cache import Cache
-from jobs.config.job import Actors, Generation, Job, Media, Model
+from jobs.config.job import Actors, Generation, Job
+from jobs.config.media import Media
+from jobs.config.model import Model
 from jobs.errors import Refused, redact, refusing
 from jobs.output import contents, manifest
 from jobs.paths import Output

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from jobs import storage
 from jobs.errors import refusing
-from jobs.nights.history import METRICS, Metric, Night, changes, models
+from jobs.nights.history import METRICS, Metric, NightlyRun, changes, models
 from jobs.nights.noise import Change
 from jobs.report import page, plots
 from jobs.report.text import visible
@@ -31,7 +31,7 @@ class Course:
     plot: plots.Dots | None
 
 
-def show(runs: Sequence[Night], rung: Sequence[str], folder: str, to: str | None, console: Console) -> None:
+def show(runs: Sequence[NightlyRun], rung: Sequence[str], folder: str, to: str | None, console: Console) -> None:
     """Tables, what changed, the page's place if it is to be written, and what rang, on the terminal."""
     for part in told(runs):
         console.print(part)
@@ -41,7 +41,7 @@ def show(runs: Sequence[Night], rung: Sequence[str], folder: str, to: str | None
         console.print(line, style=style, markup=False, soft_wrap=True, highlight=False)
 
 
-def told(runs: Sequence[Night]) -> Iterator[Table | str]:
+def told(runs: Sequence[NightlyRun]) -> Iterator[Table | str]:
     """For each model a table of the latest runs, then what the last one changed."""
     for model in models(runs):
         # Within 80 columns: only the folder's name may be folded.
@@ -67,7 +67,7 @@ def told(runs: Sequence[Night]) -> Iterator[Table | str]:
             yield f"  {metric.label}: {_sentence(found, metric)}"
 
 
-def written(runs: Sequence[Night], rung: Sequence[str], folder: str, to: str) -> str:
+def written(runs: Sequence[NightlyRun], rung: Sequence[str], folder: str, to: str) -> str:
     """The same as a page. Gives its public URL."""
     html = page.render(
         "history.html",
@@ -82,7 +82,7 @@ def written(runs: Sequence[Night], rung: Sequence[str], folder: str, to: str) ->
         return storage.public(to)
 
 
-def _courses(runs: Sequence[Night], model: str) -> list[Course]:
+def _courses(runs: Sequence[NightlyRun], model: str) -> list[Course]:
     return [
         Course(
             label=metric.label,
@@ -94,12 +94,12 @@ def _courses(runs: Sequence[Night], model: str) -> list[Course]:
     ]
 
 
-def _changes(runs: Sequence[Night], model: str) -> list[tuple[Metric, Change]]:
+def _changes(runs: Sequence[NightlyRun], model: str) -> list[tuple[Metric, Change]]:
     found = changes(runs, model)
     return [(metric, found[metric.name]) for metric in METRICS]
 
 
-def _plot(runs: Sequence[Night], model: str, metric: Metric, *, marked: bool) -> plots.Dots | None:
+def _plot(runs: Sequence[NightlyRun], model: str, metric: Metric, *, marked: bool) -> plots.Dots | None:
     known = [(night, figures) for night in runs if (figures := night.figures(model)) is not None]
     measured = [(night, figure) for night, figures in known if (figure := metric.of(figures)) is not None]
     return plots.dots(

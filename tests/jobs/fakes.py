@@ -28,7 +28,8 @@ import pyarrow as pa
 from ray._private.ray_constants import WORKER_PROCESS_SETUP_HOOK_ENV_VAR
 from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR
 
-from jobs.config.job import Actors, Model
+from jobs.config.job import Actors
+from jobs.config.model import Model
 from jobs.errors import DeviceLost, JobFailed
 from jobs.rows import Made, Sample, table, values
 from jobs.runs import Tags

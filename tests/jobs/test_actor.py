@@ -21,7 +21,8 @@ from jobs import storage
 from jobs.actors.actor import Actor, Setup, failed
 from jobs.actors.batches import ending, packed, unpacked
 from jobs.actors.spool import Spool
-from jobs.config.job import Actors, Generation, Model
+from jobs.config.job import Actors, Generation
+from jobs.config.model import Model
 from jobs.media.finish import nothing
 from jobs.output.lease import Note
 from jobs.paths import Output
@@ -172,7 +173,7 @@ ACT = """
 import sys, pickle
 from pathlib import Path
 from jobs.actors.actor import Actor
-from jobs.config.job import Media
+from jobs.config.media import Media
 from jobs.media.codecs import settled
 from jobs.media.finish import Finish
 from tests.jobs import fakes

@@ -7,7 +7,8 @@ from pydantic import ValidationError
 
 import teacache
 from jobs.config.cache import Cache, cache_fields
-from jobs.config.job import Job, Model
+from jobs.config.job import Job
+from jobs.config.model import Model
 
 
 def test_a_job_needs_little(job_fields: dict[str, object]) -> None:

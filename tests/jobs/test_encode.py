@@ -7,7 +7,7 @@ import av
 import numpy as np
 from PIL import Image
 
-from jobs.config.job import Media
+from jobs.config.media import Media
 from jobs.media.codecs import settled
 from jobs.media.encode import encode_batch
 from jobs.paths import Output

@@ -11,7 +11,8 @@ from jobs.accounting.audit import uncached_first
 from jobs.actors import loading
 from jobs.actors.generate import Generate, alike
 from jobs.config.cache import Cache
-from jobs.config.job import Actors, Generation, Model
+from jobs.config.job import Actors, Generation
+from jobs.config.model import Model
 from jobs.errors import DeviceLost, JobFailed
 from jobs.rows import Made, Sample, schema, table, values
 from jobs.runs import Tags

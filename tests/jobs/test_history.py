@@ -9,7 +9,7 @@ from jobs.accounting.summary import Summary
 from jobs.cli import app
 from jobs.config.job import Alarm
 from jobs.errors import Refused
-from jobs.nights.history import alarms, changes, models, nights
+from jobs.nights.history import alarms, changes, models, nightly_runs
 from jobs.progress import Tally
 from tests.jobs.test_load import YAML
 
@@ -49,7 +49,7 @@ def test_runs_are_found_below_a_folder_and_stand_by_date(folder: Path) -> None:
     night(folder / "more", NIGHTS)
     (folder / "other").mkdir()
     (folder / "other" / "stats.json").write_text('{"version": 1}')
-    found = nights(str(folder))
+    found = nightly_runs(str(folder))
     assert [each.place for each in found[:2]] == ["night-99", "night-98"]
     assert found[-1].place == "more/night-90"
     assert len(found) == NIGHTS + 1
@@ -86,7 +86,7 @@ def test_a_night_that_is_due_and_left_no_run_rings(tmp_path: Path) -> None:
 
 def test_what_changed_beyond_noise_is_said(folder: Path) -> None:
     night(folder, NIGHTS, speedup=1.6, failed=60)
-    found = changes(nights(str(folder)), "flux")
+    found = changes(nightly_runs(str(folder)), "flux")
     assert {name: each.verdict for name, each in found.items()} == {
         "speedup": "lower",
         "rows_per_second": "as usual",
@@ -110,12 +110,12 @@ def test_a_limit_that_is_passed_ends_with_code_3(folder: Path, tmp_path: Path) -
     file.write_text(YAML + "alarm: {min_rows_per_second: 100}\n")
     code, text = run(folder, "--job", file)
     assert (code, "rows_per_second is" in text) == (3, True)
-    assert alarms(nights(str(folder)), Alarm()) == []
+    assert alarms(nightly_runs(str(folder)), Alarm()) == []
 
 
 def test_a_folder_without_runs_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(Refused, match=r"holds no run: no \*/stats\.json of version 2"):
-        nights(str(tmp_path))
+        nightly_runs(str(tmp_path))
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "stats.json").write_text("{")
     code, text = run(tmp_path)

@@ -7,7 +7,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from jobs.config.job import Job, Model
+from jobs.config.job import Job
+from jobs.config.model import Model
 from jobs.errors import Refused
 from jobs.output import contents
 from jobs.output.identity import claim, is_of_files, settings

@@ -16,7 +16,7 @@ import pytest
 import webdataset
 from PIL import Image
 
-from jobs.config.job import Media
+from jobs.config.media import Media
 from jobs.media import layouts
 from jobs.media.codecs import settled
 from jobs.media.encode import encode_batch

@@ -8,7 +8,8 @@ from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 
 from jobs.actors.loading import check_devices, load
-from jobs.config.job import Actors, Model
+from jobs.config.job import Actors
+from jobs.config.model import Model
 from jobs.errors import Refused
 from tests.jobs.conftest import MODEL
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from jobs.config.job import Job, Media
+from jobs.config.job import Job
+from jobs.config.media import Media
 from jobs.errors import Refused
 from jobs.media.codecs import check, comment_of, encode, settled
 from jobs.rows import Row, values

@@ -9,7 +9,8 @@ from diffusers import DiffusionPipeline
 
 from jobs.actors.models import SPLIT, check, check_cache, describe_call
 from jobs.config.cache import Cache
-from jobs.config.job import Generation, Lora, Model
+from jobs.config.job import Generation
+from jobs.config.model import Lora, Model
 from jobs.errors import Refused
 from jobs.paths import packaged
 from tests.teacache import test_ranks

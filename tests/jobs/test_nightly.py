@@ -8,7 +8,7 @@ from rich.console import Console
 
 from jobs.config.job import Alarm, Job
 from jobs.errors import JobFailed
-from jobs.nights.history import nights
+from jobs.nights.history import nightly_runs
 from jobs.nights.nightly import look_back, missing, tolerated
 from tests.jobs.test_history import night
 
@@ -49,7 +49,7 @@ def test_the_night_is_looked_at_among_those_before_it(folder: Path) -> None:
 
 def test_a_job_that_is_not_nightly_looks_nowhere(folder: Path) -> None:
     plain = job(folder, "2026-11-09").model_copy(update={"output": str(folder)})
-    assert look_back(plain, Console()) == missing(plain, nights(str(folder))) == []
+    assert look_back(plain, Console()) == missing(plain, nightly_runs(str(folder))) == []
 
 
 def test_nights_that_can_not_be_looked_at_are_no_good_night(folder: Path) -> None:
@@ -61,7 +61,7 @@ def test_nights_that_can_not_be_looked_at_are_no_good_night(folder: Path) -> Non
 
 
 def test_a_night_that_left_no_run_is_missed(folder: Path) -> None:
-    runs = nights(str(folder))
+    runs = nightly_runs(str(folder))
     assert missing(job(folder, "2026-11-09"), runs) == []
     assert missing(job(folder, "2026-11-10"), runs) == ["there is no run 2026-11-10, the latest is 2026-11-09"]
 

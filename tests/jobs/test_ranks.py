@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from jobs.actors import loading
 from jobs.actors.generate import Generate
-from jobs.config.job import Actors, Generation, Model
+from jobs.config.job import Actors, Generation
+from jobs.config.model import Model
 from jobs.rows import Made, Sample, table
 from tests.jobs.conftest import MODEL
 from tests.jobs.test_generate import sample

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from jobs.config.job import Media
+from jobs.config.media import Media
 from jobs.media.codecs import encode, settled
 from jobs.terminal import half_blocks, picture_escape, still
 

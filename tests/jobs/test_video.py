@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from jobs.config.job import Media
+from jobs.config.media import Media
 from jobs.media.codecs import settled
 from jobs.media.video import to_video
 

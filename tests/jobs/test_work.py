@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from jobs.config.job import Model
+from jobs.config.model import Model
 from jobs.output.manifest import Tried
 from jobs.prompts.scan import Scan
 from jobs.work import Work, _work, to_do

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.config.job import Model
+from jobs.config.model import Model
 from jobs.errors import Refused
 from jobs.evaluation.calibrated import Applicable, applicable
 from jobs.evaluation.settings import evenly

@@ -1,4 +1,4 @@
-from jobs.config.job import Model
+from jobs.config.model import Model
 from jobs.evaluation.settings import METHODS, Known, evenly, fewer_steps, numbers, settings_of
 
 TEACACHE, ORDER_1, ADAPTIVE, SCHEDULE = METHODS

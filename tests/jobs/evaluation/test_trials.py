@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 
 from jobs.config.cache import Cache
-from jobs.config.job import Actors, Generation, Model
+from jobs.config.job import Actors, Generation
+from jobs.config.model import Model
 from jobs.evaluation.settings import Setting
 from jobs.evaluation.trials import Course, Evaluate, Trial, lacking_to, read
 from jobs.rows import Sample, Written

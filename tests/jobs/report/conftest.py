@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from jobs.config.job import Media
+from jobs.config.media import Media
 from jobs.media.encode import encode_batch
 from jobs.output.manifest import write_batch
 from jobs.paths import Output

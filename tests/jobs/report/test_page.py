@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser
 
-from jobs.config.job import Media
+from jobs.config.media import Media
 from jobs.media.codecs import settled
 from jobs.paths import Output
 from jobs.report.page import duration, money, number, percent, size

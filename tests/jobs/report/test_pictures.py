@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from jobs.config.job import Media
+from jobs.config.media import Media
 from jobs.media.codecs import Frames, encode
 from jobs.paths import Output
 from jobs.report.pictures import LONGEST_SIDE, LOSSLESS_BYTES, Album, shrunk
