@@ -1,4 +1,4 @@
-"""Pipelines that have a known model and are in no sweep: what a sweep looks at, in short."""
+"""Further pipelines of known models: in short, what the sweeps look at whole in slow tests, and what is theirs alone."""
 
 from __future__ import annotations
 
