@@ -84,7 +84,7 @@ def timed_calls(
 
 @contextmanager
 def published(transformer: Any) -> Iterator[None]:
-    """The arithmetic of TeaCache4FLUX/teacache_flux.py (ali-vilab/TeaCache) where every step is computed: the change and
+    """The arithmetic of TeaCache4FLUX/teacache_flux.py (ali-vilab/TeaCache) with every step computed: the change and
     the residual."""
     first, last = transformer.transformer_blocks[0], transformer.single_transformer_blocks[-1]
     known: dict[str, Any] = {}
