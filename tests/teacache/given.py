@@ -81,6 +81,10 @@ def film(frames: int, height: int, width: int, channels: int = 3) -> Tensor:
     return images(range(frames), height, width, channels=channels).transpose(0, 1).unsqueeze(0)
 
 
+def film_controlled(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
+    return {"control_video": film(5, height, width).expand(len(seeds), -1, -1, -1, -1)}
+
+
 def film_masked(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
     """Its pipeline takes no list of generators."""
     mask, (generator,) = film(5, height, width, channels=1), generators(seeds)

@@ -133,6 +133,11 @@ def encodes_as_made(pipe: Any) -> dict[str, Any]:
     return {"vae.encode": lambda pictures: vae.encode(pictures.to(vae.dtype))}
 
 
+def takes_an_index(pipe: Any) -> dict[str, Any]:
+    """EasyAnimate's control calls its `encode_prompt` with an argument that this has no more in diffusers 0.42."""
+    return {"encode_prompt": lambda text_encoder_index, **given: type(pipe).encode_prompt(pipe, **given)}
+
+
 def reads_nothing(pipe: Any, parts: Sequence[str] = ("",)) -> dict[str, Any]:
     """Parts of VisualCloze get the same embeddings for all texts, as its pipelines take none."""
     tokens, pooled = flux.embeddings((0,))

@@ -24,6 +24,7 @@ from tests.teacache.given import (
     controlled_masked,
     controlled_part_way,
     edit,
+    film_controlled,
     film_masked,
     footage,
     footage_each,
@@ -45,6 +46,7 @@ from tests.teacache.parts import (
     encodes_as_made,
     for_long_videos,
     reads_nothing,
+    takes_an_index,
     with_chroma_vae,
     with_controlnet,
     with_cosmos_vae,
@@ -306,6 +308,10 @@ VARIANTS: Mapping[str, Variant] = {
         sibling="EasyAnimatePipeline", given=film_masked, differs=ONE_SAMPLE,
         parts=partial(with_magvit, in_channels=12, resize_inpaint_mask_directly=False),
     ),
+    "EasyAnimateControlPipeline": Variant(
+        sibling="EasyAnimatePipeline", given=film_controlled, parts=partial(with_magvit, in_channels=12),
+        attributes=takes_an_index,
+    ),
     "HeliosPyramidPipeline": Variant(
         sibling="HeliosPipeline", size=(32, 32), differs=IN_TWO_STAGES, drops=("num_inference_steps",),
         parts=lambda pipe: {"scheduler": diffusers.HeliosScheduler(stages=2, stage_range=[0, 0.5, 1])},
@@ -436,11 +442,6 @@ VARIANTS: Mapping[str, Variant] = {
         patches={"diffusers.models.controlnets.controlnet_cosmos.transforms": TRANSFORMS},
     ),
 }  # fmt: skip
-
-BROKEN: Mapping[str, str] = {
-    "EasyAnimateControlPipeline": "it calls its encode_prompt with an argument that this does not take",
-}
-"""What does not run in diffusers 0.42, cached or not, and why."""
 
 
 def as_tiny(name: str) -> Tiny:
