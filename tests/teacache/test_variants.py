@@ -83,7 +83,7 @@ def test_every_pipeline_of_a_known_model_is_tested() -> None:
         kind for kind in kinds if inspect.isclass(kind) and "prior_scheduler" not in inspect.signature(kind).parameters
     ]
     known = {kind.__name__ for kind in kinds if models.search(str(inspect.signature(kind)))}
-    assert known == known & SWEPT.keys()
+    assert known <= SWEPT.keys()
 
 
 def test_every_modular_pipeline_of_a_known_model_is_tested() -> None:
@@ -92,7 +92,7 @@ def test_every_modular_pipeline_of_a_known_model_is_tested() -> None:
     components = {name: getattr(diffusers, name)().blocks.expected_components for name in names}
     known = {name for name in names
              if any(getattr(one.type_hint, "__name__", "") in MODELS for one in components[name])}  # fmt: skip
-    assert known == known & SWEPT.keys()
+    assert known <= SWEPT.keys()
 
 
 def test_an_aborted_run_leaves_nothing_behind(name: str, pipe: Any) -> None:
