@@ -1,4 +1,4 @@
-"""Pipelines that have a known model and are in no sweep: what a sweep looks at, in short."""
+"""Further pipelines of known models, in every run of the tests: what the sweeps look at, in short."""
 
 from __future__ import annotations
 
