@@ -147,7 +147,6 @@ def generate(name: str, pipe: Any, *, seeds: Sequence[int] = (0,), steps: int = 
     arguments = {key: value for key, value in arguments.items() if key not in variant.drops}
     usual = TINY[variant.sibling].generate if variant.blocks is None else modular.generate
     run = variant.generate or usual
-    torch.manual_seed(0)  # some pipelines draw from it
     pipe = Without(pipe, variant.drops) if variant.drops else pipe
     return run(pipe, seeds=seeds, steps=steps, guided=guided and variant.guided, **arguments)
 
