@@ -8,7 +8,7 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-from tests.teacache.tiny.base import generators, images, rows
+from tests.teacache.tiny.base import images, rows
 
 
 def picture(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
@@ -86,9 +86,8 @@ def film_controlled(seeds: Sequence[int], height: int, width: int) -> dict[str, 
 
 
 def film_masked(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
-    """Its pipeline takes no list of generators."""
-    mask, (generator,) = film(5, height, width, channels=1), generators(seeds)
-    return {"video": film(5, height, width), "mask_video": mask, "strength": 1.0, "generator": generator}
+    video, mask = (film(5, height, width, channels=channels).repeat(len(seeds), 1, 1, 1, 1) for channels in (3, 1))
+    return {"video": video, "mask_video": mask, "strength": 1.0}
 
 
 def sound(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
@@ -97,9 +96,9 @@ def sound(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
 
 
 def cloze(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
-    """An example, and a picture for which its like is to be made."""
-    (one,) = photos(seeds, height, width)["image"]
-    return {"image": [[one, one], [one, None]], "task_prompt": "", "content_prompt": ""}
+    """For each sample an example, and a picture for which its like is to be made."""
+    (one,), texts = photos(seeds, height, width)["image"], [""] * len(seeds)
+    return {"image": [[[one, one], [one, None]]] * len(seeds), "task_prompt": texts, "content_prompt": texts}
 
 
 def edit(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:

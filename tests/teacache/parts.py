@@ -140,9 +140,13 @@ def takes_an_index(pipe: Any) -> dict[str, Any]:
 
 def reads_nothing(pipe: Any, parts: Sequence[str] = ("",)) -> dict[str, Any]:
     """Parts of VisualCloze get the same embeddings for all texts, as its pipelines take none."""
-    tokens, pooled = flux.embeddings((0,))
-    texts = (tokens, pooled, torch.zeros(tokens.shape[1], 3))
-    return {f"{part}encode_prompt": lambda *args, **kwargs: texts for part in parts}
+
+    def encode_prompt(**arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+        prompts = next(given for name, given in arguments.items() if name in ("task_prompt", "prompt"))
+        tokens, pooled = flux.embeddings((0,) * len(prompts))
+        return tokens, pooled, torch.zeros(tokens.shape[1], 3)
+
+    return {f"{part}encode_prompt": encode_prompt for part in parts}
 
 
 def _resize(mask: Tensor, size: Sequence[int], interpolation: None) -> Tensor:

@@ -3,15 +3,17 @@ out of the stack is replaced by the stack's input plus the residual that stands 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
 
+from teacache.cache import denoisers_of
 from teacache.forwards import parameter_names
 from teacache.models import Arguments, Model
+from teacache.registry import model_for
 
 
 @dataclass
@@ -60,6 +62,27 @@ class Watch:
 
 
 @contextmanager
+def tokens_entering(pipe: Any) -> Iterator[list[tuple[int, ...]]]:
+    """The shapes of what goes into the stack of a pipeline's denoisers, call by call."""
+    shapes: list[tuple[int, ...]] = []
+
+    def look_with(model: Model, names: tuple[str, ...]) -> Callable[..., None]:
+        return lambda module, args, kwargs: shapes.append(
+            tuple(Arguments(names, args, kwargs)[model.hidden_states].shape)
+        )
+
+    handles = []
+    for denoiser in denoisers_of(pipe):
+        model = model_for(denoiser)
+        first: Any = denoiser.get_submodule(model.stack[0].name)
+        look = look_with(model, parameter_names(first[0]))
+        handles.append(first[0].register_forward_pre_hook(look, with_kwargs=True))
+    yield shapes
+    for handle in handles:
+        handle.remove()
+
+
+@contextmanager
 def plainly_cached(transformer: nn.Module, model: Model, computed: Collection[int], *, branches: int = 1,
                    length: int | None = None, late: int = 0, order: int = 0,
                    exit_at: str = "") -> Iterator[None]:  # fmt: skip
@@ -73,7 +96,7 @@ def plainly_cached(transformer: nn.Module, model: Model, computed: Collection[in
     calls, watch = 0, Watch(transformer, model)
     lists: list[Any] = [transformer.get_submodule(blocks.name) for blocks in model.stack]
     first, last, returns = lists[0][0], lists[-1][-1], model.stack[-1].returns
-    names = tuple(first.forward.__code__.co_varnames[1 : first.forward.__code__.co_argcount])
+    names = parameter_names(first)
 
     def enter(module: nn.Module, args: Any, kwargs: Any) -> None:
         nonlocal calls

@@ -50,6 +50,7 @@ def test_the_halves_of_a_guided_batch_are_one_sample(name: str, seeds: tuple[int
     with teacache.enabled(pipe, skipping(tiny)) as cache:
         tiny.generate(pipe, seeds=seeds, steps=STEPS, guided=True)
     assert [call.batch_size for call in cache.stats.calls] == [len(seeds)] * tiny.runs
+    assert all(call.rows > len(seeds) for call in cache.stats.calls)
     assert [call.steps for call in cache.stats.calls] == [len(seeds) * STEPS] * tiny.runs
 
 

@@ -149,7 +149,6 @@ def generate(name: str, pipe: Any, *, seeds: Sequence[int] = (0,), steps: int = 
     arguments = {key: value for key, value in arguments.items() if key not in variant.drops}
     usual = TINY[variant.sibling].generate if variant.blocks is None else modular.generate
     run = variant.generate or usual
-    torch.manual_seed(0)  # some pipelines draw from it
     pipe = Without(pipe, variant.drops) if variant.drops else pipe
     return run(pipe, seeds=seeds, steps=steps, guided=guided and variant.guided, **arguments)
 
@@ -186,10 +185,14 @@ def generate_windows(pipe: Any, *, seeds: Sequence[int] = (0,), steps: int = STE
     return latents
 
 
-def _small(module: str, size: Any, family: str = "qwenimage") -> dict[str, Any]:
-    """Some editing pipelines bring every picture to a million pixels."""
+def _small(module: str, *rest: None, family: str = "qwenimage") -> dict[str, Any]:
+    """Some editing pipelines bring every picture to a million pixels. Here it keeps its form, and is 16 pixels wide.
+
+    Args:
+        rest: what the pipeline's function gives beside width and height.
+    """
     path = f"diffusers.pipelines.{family}.pipeline_{family}_{module}.calculate_dimensions"
-    return {path: lambda area, ratio: size}
+    return {path: lambda area, ratio: (16, round(16 / ratio), *rest)}
 
 
 _sd3 = partial(Variant, sibling="StableDiffusion3Pipeline", parts=with_vae)
@@ -205,8 +208,9 @@ _forcing = partial(Variant, sibling="SkyReelsV2Pipeline", size=(32, 32),
                    generate=partial(wan.generate, num_frames=9, prompt=None))  # fmt: skip
 
 _kandinsky = partial(Variant, sibling="Kandinsky5T2VPipeline", size=(32, 32), drops=("num_frames",),
-                     attributes=lambda pipe: {"resolutions": [(32, 32)]})  # fmt: skip
+                     attributes=lambda pipe: {"resolutions": [(32, 32), (32, 64)]})  # fmt: skip
 _sound = partial(Variant, sibling="StableAudio3Pipeline", guided=False, drops=("height", "width", "guidance_scale"))
+_LONGER: Mapping[str, Any] = {"other_shape": TINY["StableAudio3Pipeline"].other_shape}
 _cloze = partial(
     Variant, sibling="FluxPipeline", given=cloze, guided=False, attributes=reads_nothing,
     parts=lambda pipe: {**with_vae(pipe, in_channels=48, out_channels=16), "resolution": 16},
@@ -237,9 +241,9 @@ VARIANTS: Mapping[str, Variant] = {
     "QwenImageControlNetPipeline": _qwen(parts=_QWEN_NET, given=controlled),
     "QwenImageControlNetInpaintPipeline": _qwen(parts=partial(_QWEN_NET, extra_condition_channels=4),
                                                 given=control_masked),
-    "QwenImageEditPipeline": _qwen(given=photo, patches=_small("edit", (16, 16, None))),
-    "QwenImageEditInpaintPipeline": _qwen(given=photo_masked, patches=_small("edit_inpaint", (16, 16, None))),
-    "QwenImageEditPlusPipeline": _qwen(given=photo, differs=ONE_SAMPLE, patches=_small("edit_plus", (16, 16))),
+    "QwenImageEditPipeline": _qwen(given=photo, patches=_small("edit", None)),
+    "QwenImageEditInpaintPipeline": _qwen(given=photo_masked, patches=_small("edit_inpaint", None)),
+    "QwenImageEditPlusPipeline": _qwen(given=photo, differs=ONE_SAMPLE, patches=_small("edit_plus")),
     "ZImageImg2ImgPipeline": _z_image(given=part_way),
     "ZImageInpaintPipeline": _z_image(given=masked),
     "FluxControlImg2ImgPipeline": _flux(parts=_TWICE, given=controlled_part_way, guided=False),
@@ -264,7 +268,7 @@ VARIANTS: Mapping[str, Variant] = {
         generate=partial(cosmos.generate, num_frames=9), size=(32, 32), given=photo_each,
     ),
     "LTXConditionPipeline": Variant(sibling="LTXPipeline", parts=with_ltx_vae, given=picture, size=(32, 32),
-                                    differs={"threshold": 0.3}),
+                                    differs={"threshold": 0.3, "strength": {"denoise_strength": 0.5}}),
     "LTXI2VLongMultiPromptPipeline": Variant(sibling="LTXPipeline", parts=for_long_videos, generate=generate_windows,
                                              size=(32, 32), differs={"runs": 3, "batched": False, "threshold": 0.5}),
     "HunyuanSkyreelsImageToVideoPipeline": Variant(
@@ -305,8 +309,10 @@ VARIANTS: Mapping[str, Variant] = {
         given=lambda *at: {**part_way(*at), "intermediate_timesteps": None},
     ),
     "EasyAnimateInpaintPipeline": Variant(
-        sibling="EasyAnimatePipeline", given=film_masked, differs=ONE_SAMPLE,
-        parts=partial(with_magvit, in_channels=12, resize_inpaint_mask_directly=False),
+        sibling="EasyAnimatePipeline", given=film_masked,
+        parts=partial(
+            with_magvit, in_channels=12, resize_inpaint_mask_directly=False, add_noise_in_inpaint_model=False
+        ),
     ),
     "EasyAnimateControlPipeline": Variant(
         sibling="EasyAnimatePipeline", given=film_controlled, parts=partial(with_magvit, in_channels=12),
@@ -352,7 +358,7 @@ VARIANTS: Mapping[str, Variant] = {
         drops=("height", "width", "enable_prompt_rewrite"),
         parts=lambda pipe: {"vae": tiny_vae(16), "text_processor": Stub(image_processor=None)},
         attributes=lambda pipe: {"_encode_prompt": lambda prompt, image: rows((int(prompt[0]),), 5, 12)},
-        patches=_small("edit", (16, 16), "longcat_image"),
+        patches=_small("edit", family="longcat_image"),
     ),
     "LTX2HDRPipeline": Variant(
         sibling="LTX2Pipeline", size=(32, 32),
@@ -373,7 +379,7 @@ VARIANTS: Mapping[str, Variant] = {
             **with_qwen_vae(pipe), "text_encoder": Stub(dtype=torch.float32),
             "transformer": changed(pipe.transformer, use_additional_t_cond=True, use_layer3d_rope=True),
         },
-        patches=_small("layered", (16, 16)), generate=generate_layers, differs=ONE_SAMPLE,
+        patches=_small("layered"), generate=generate_layers, differs=ONE_SAMPLE,
     ),
     "SkyReelsV2ImageToVideoPipeline": Variant(
         sibling="SkyReelsV2Pipeline", size=(32, 32), given=photo,
@@ -384,13 +390,16 @@ VARIANTS: Mapping[str, Variant] = {
         parts=with_wan_vae, differs={"runs": 2}, generate=partial(wan.generate, num_frames=13),
         given=lambda *at: {**footage(*at), "base_num_frames": 9, "overlap_history": 5},
     ),
-    "StableAudio3AudioToAudioPipeline": _sound(given=lambda *at: {**sound(*at), "init_noise_level": 0.99}),
+    "StableAudio3AudioToAudioPipeline": _sound(
+        given=lambda *at: {**sound(*at), "init_noise_level": 0.99},
+        differs={**_LONGER, "strength": {"init_noise_level": 0.5}},
+    ),
     "StableAudio3InpaintPipeline": _sound(given=lambda *at: {
         **sound(*at), "mask_start_seconds": 0.5, "mask_end_seconds": 1.5,
-    }),
-    "VisualClozeGenerationPipeline": _cloze(differs=ONE_SAMPLE),
+    }, differs=_LONGER),
+    "VisualClozeGenerationPipeline": _cloze(),
     "VisualClozePipeline": _cloze(
-        differs={"runs": 2, "batched": False},
+        differs={"runs": 2, "strength": {"upsampling_strength": 0.5}},
         attributes=partial(reads_nothing, parts=("generation_pipe.", "upsampling_pipe.")),
         given=lambda *at: {**cloze(*at), "upsampling_height": at[1], "upsampling_width": at[2]},
     ),

@@ -81,7 +81,7 @@ def test_a_measured_schedule_runs_neither_at_skipped_steps(pipe: Any, tmp_path: 
     errors = []
     for computed in (2, 4):
         config = teacache.ScheduleConfig(computed=computed, calibration=str(tmp_path / "teacache.json"))
-        with teacache.enabled(pipe, config) as cache, counted(pipe) as calls:
+        with counted(pipe) as calls, teacache.enabled(pipe, config) as cache:
             errors.append(float((tiny.generate(pipe, steps=STEPS) - uncached).norm() / uncached.norm()))
         assert len(calls) == cache.stats.computed == 2 * computed
     assert errors[1] < errors[0] < 0.5

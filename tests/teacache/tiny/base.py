@@ -48,13 +48,13 @@ class Tiny:
     batched: bool = True
     """Whether the pipeline takes several samples at once."""
     independent: bool = True
-    """Whether a sample is the same in any batch, uncached; some pipelines draw noise for all at once."""
+    """Whether a sample is the same in any batch, uncached; some draw noise for all at once, or take a mean of all."""
     strength: Mapping[str, Any] | None = None
-    """Arguments that start the run in the middle of the scheduler's steps (image to image)."""
+    """Arguments that start the run from less than pure noise (image to image), mostly in the middle of the steps."""
     dtypes: tuple[torch.dtype, ...] = (torch.float64, torch.bfloat16)
-    """What it can be moved to, beside float32."""
+    """What it can be moved to from float32; nothing where its weights are to stay in that."""
     other_shape: Mapping[str, Any] = field(default_factory=lambda: {"height": 96})
-    """Arguments that change the number of tokens."""
+    """Arguments that change the shape: the number of tokens, but where that is always the same."""
 
     @property
     def branches(self) -> int:

@@ -56,6 +56,6 @@ def generate(pipe: Any, *, seeds: Sequence[int] = (0,), steps: int = 12, guided:
 
 # It computes its time embedding in float32, which its weights must be as well: moved to another type it does not run.
 TINY = {
-    "Kandinsky5T2VPipeline": Tiny(make=make_pipeline, generate=generate, guidance="calls", dtypes=(torch.float32,),
-                                  other_shape={"height": 48}),
+    "Kandinsky5T2VPipeline": Tiny(make=make_pipeline, generate=generate, guidance="calls", dtypes=(),
+                                  threshold=0.3, other_shape={"height": 48}),
 }  # fmt: skip

@@ -61,8 +61,8 @@ def generate(pipe: Any, *, seeds: Sequence[int] = (0,), steps: int = 12, guided:
     return videos
 
 
-# Its norms compute in float32, which their weights must be as well: moved to another type it warns.
+# Its norms compute in float32, which their weights must be as well: about those that are moved torch warns.
 TINY = {
-    "Kandinsky6SRPipeline": Tiny(make=make_pipeline, generate=generate, batched=False, dtypes=(torch.float32,),
+    "Kandinsky6SRPipeline": Tiny(make=make_pipeline, generate=generate, batched=False, dtypes=(torch.bfloat16,),
                                  other_shape={"frames": 5}),
 }  # fmt: skip

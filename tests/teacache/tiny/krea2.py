@@ -49,5 +49,5 @@ def generate(pipe: Any, *, seeds: Sequence[int] = (0,), steps: int = 12, guided:
     return latents
 
 
-# Its norms compute in float32, and their weights are to stay in it: moved to another type it warns.
-TINY = {"Krea2Pipeline": Tiny(make=make_pipeline, generate=generate, guidance="calls", dtypes=(torch.float32,))}
+# Its norms compute in float32, and their weights are to stay in it: about those that are moved torch warns.
+TINY = {"Krea2Pipeline": Tiny(make=make_pipeline, generate=generate, guidance="calls", dtypes=(torch.bfloat16,))}

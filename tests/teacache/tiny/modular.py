@@ -63,6 +63,7 @@ def generate(pipe: Any, *, seeds: Sequence[int] = (0,), steps: int = 12, guided:
     for guider in (pipe.components.get(name) for name in ("guider", "guider_2")):
         if guider is not None:
             guider.guidance_scale = 4.0 if guided else 0.0 if original(guider) else 1.0
+            guider.enable()  # Z-Image's is made without
     given = {
         "num_inference_steps": steps,
         "guidance_scale": 4.0 if guided else 1.0,

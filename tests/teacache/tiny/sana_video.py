@@ -53,6 +53,6 @@ def generate_from_image(pipe: Any, **arguments: Any) -> Tensor:
 
 
 TINY = {
-    "SanaVideoPipeline": Tiny(make=make_pipeline, generate=generate, guidance="batch"),
+    "SanaVideoPipeline": Tiny(make=make_pipeline, generate=generate, guidance="batch", threshold=0.2),
     "SanaImageToVideoPipeline": Tiny(make=make_image_to_video, generate=generate_from_image, guidance="batch"),
 }
