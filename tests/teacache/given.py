@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from diffusers.pipelines.ltx2.pipeline_ltx2_condition import LTX2VideoCondition
+from diffusers.pipelines.ltx2.pipeline_ltx2_ic_lora import LTX2ReferenceCondition
 from PIL import Image
 from torch import Tensor
 
 from tests.teacache.tiny.base import images, rows
+
+Given = Callable[[Sequence[int], int, int], dict[str, Any]]
 
 
 def picture(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
@@ -52,6 +56,22 @@ def photo(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
 
 def photo_masked(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
     return {**masked(seeds, height, width), **photo(seeds, height, width)}
+
+
+def frames_at(*indices: int) -> Given:
+    """One picture that LTX-2 is to show at these of its latent frames: the first one's tokens are known, others' come
+    beside its own."""
+
+    def given(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:
+        frame = photo(seeds, height, width)["image"]
+        return {"conditions": [LTX2VideoCondition(frames=frame, index=index, crf=0) for index in indices]}
+
+    return given
+
+
+def reference(kind: type = LTX2ReferenceCondition) -> Given:
+    """A video whose tokens LTX-2 sees beside its own."""
+    return lambda *at: {"reference_conditions": [kind(frames=footage(*at)["video"])]}
 
 
 def photos(seeds: Sequence[int], height: int, width: int) -> dict[str, Any]:

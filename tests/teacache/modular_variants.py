@@ -45,14 +45,13 @@ from diffusers.modular_pipelines.wan_animate_2.modular_blocks_wan_animate_2_dist
 )
 from diffusers.modular_pipelines.z_image.modular_blocks_z_image import ZImageCoreDenoiseStep
 
+from tests.teacache.given import Given
 from tests.teacache.parts import changed
 from tests.teacache.tiny import ernie_image, flux, hunyuan, krea2, ltx2, modular, qwenimage, wan_animate_2, z_image
 from tests.teacache.tiny.base import negatives, of_blocks, rows
 from tests.teacache.variant import BY_CALLS, IN_TWO_STAGES, Variant
 
 TOKENS = 5
-
-Given = Callable[[Sequence[int], int, int], dict[str, Any]]
 
 
 def both(prompts: Callable[[Sequence[int], str], Mapping[str, Any]], **further: Any) -> Given:

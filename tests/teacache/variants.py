@@ -12,6 +12,7 @@ from unittest import mock
 
 import diffusers
 import torch
+from diffusers.pipelines.ltx2.pipeline_ltx2_hdr_lora import LTX2HDRReferenceCondition
 from torch import Tensor
 
 from teacache.cache import denoisers_of
@@ -28,6 +29,7 @@ from tests.teacache.given import (
     film_masked,
     footage,
     footage_each,
+    frames_at,
     kontext_masked,
     masked,
     part_way,
@@ -36,6 +38,7 @@ from tests.teacache.given import (
     photo_masked,
     photos,
     picture,
+    reference,
     sound,
 )
 from tests.teacache.modular_variants import MODULAR
@@ -261,7 +264,7 @@ VARIANTS: Mapping[str, Variant] = {
     "HunyuanDiTPAGPipeline": Variant(
         sibling="HunyuanDiTPipeline", size=(64, 64), generate=generate_guided,
         parts=lambda pipe: {"requires_safety_checker": False, "pag_applied_layers": "blocks.1"},
-        differs={"dtypes": (torch.bfloat16,), "independent": False},
+        differs={"independent": False},
     ),
     "Cosmos2VideoToWorldPipeline": Variant(
         sibling="Cosmos2TextToImagePipeline", parts=partial(with_wan_vae, in_channels=17, out_channels=16),
@@ -280,8 +283,8 @@ VARIANTS: Mapping[str, Variant] = {
         attributes=encodes_as_made),
     "CogView4ControlPipeline": Variant(sibling="CogView4Pipeline", parts=partial(with_vae, in_channels=8),
                                        given=controlled, size=(32, 32)),
-    "LTX2ConditionPipeline": Variant(sibling="LTX2Pipeline", size=(32, 32)),
-    "LTX2InContextPipeline": Variant(sibling="LTX2Pipeline", size=(32, 32)),
+    "LTX2ConditionPipeline": Variant(sibling="LTX2Pipeline", size=(32, 32), given=frames_at(0, 2)),
+    "LTX2InContextPipeline": Variant(sibling="LTX2Pipeline", size=(32, 32), given=reference()),
     "CogVideoXVideoToVideoPipeline": _cogvideox(parts=with_video_vae,
                                                given=lambda *at: {**footage_each(*at), "strength": 1.0}),
     "CogVideoXFunControlPipeline": _cogvideox(parts=partial(with_video_vae, in_channels=8), given=lambda *at: {
@@ -361,7 +364,7 @@ VARIANTS: Mapping[str, Variant] = {
         patches=_small("edit", family="longcat_image"),
     ),
     "LTX2HDRPipeline": Variant(
-        sibling="LTX2Pipeline", size=(32, 32),
+        sibling="LTX2Pipeline", size=(32, 32), given=reference(LTX2HDRReferenceCondition),
         drops=tuple(name for name in ltx2.UNGUIDED if name.startswith("audio_")),
     ),
     "MotifVideoImage2VideoPipeline": Variant(
@@ -419,6 +422,7 @@ VARIANTS: Mapping[str, Variant] = {
         },
     ),
     "LTX2DFRPipeline": _dfr(
+        given=frames_at(0, 2),
         parts=lambda pipe: {"transformer": changed(pipe.transformer, use_keyframes_abs_pos_embedding=True)},
     ),
     "LTX2DFRTemporalRefinePipeline": _dfr(parts=with_refinement, given=coarse,
