@@ -81,6 +81,7 @@ ALWAYS_GUIDED = {"HunyuanDiTPAGPipeline", "OmniGenPipeline"}
 """In one batch, whether or not they are asked to."""
 
 
+@pytest.mark.some_classes
 def test_what_the_tests_change_is_changed(tiny: Tiny, pipe: Any) -> None:
     """Another shape gives the stack other tokens, guidance and strength make other latents."""
     with tokens_entering(pipe) as usual:
@@ -136,6 +137,7 @@ def test_a_skipped_step_is_stack_input_plus_residual(
     torch.testing.assert_close(latents, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.some_classes
 def test_the_last_step_is_computed(tiny: Tiny, pipe: Any) -> None:
     """Where a scheduler tells which it is; of two denoisers that share the steps the second one makes it."""
     with teacache.enabled(pipe, replace(EXTREME, max_consecutive_skips=STEPS)) as cache:
