@@ -126,6 +126,15 @@ def test_steps_are_known_where_every_frame_has_a_scheduler(arguments: dict[str, 
     assert cache.stats.steps == 2 * runs * 7
 
 
+def test_a_stage_of_the_first_chunk_may_have_twice_the_steps() -> None:
+    name = "HeliosPyramidDistilledModularPipeline"
+    pipe = make(name)
+    with teacache.enabled(pipe, SKIPPING) as cache:
+        variants.generate(name, pipe, is_amplify_first_chunk=True)
+    assert steps_computed(cache.stats) == {(0, 1, 2, 4, 6, 8, 10, 12, 13)}
+    assert [call.steps for call in cache.stats.calls] == [2 * STEPS] * 2
+
+
 @pytest.mark.parametrize(("left_out", "computed"), [((1, 2), (0, 2)), ((0,), (0, 1, 2)), ((3,), (0, 1, 2))])
 def test_guidance_by_skipped_layers_is_a_branch_of_its_own(
     left_out: tuple[int, ...], computed: tuple[int, ...]

@@ -255,8 +255,7 @@ VARIANTS: Mapping[str, Variant] = {
     "FluxControlNetInpaintPipeline": _flux(parts=with_flux_controlnet, given=controlled_masked, guided=False),
     "FluxKontextInpaintPipeline": _flux(given=kontext_masked),
     "Flux2KleinInpaintPipeline": _klein(given=masked),
-    "Flux2KleinKVPipeline": _klein(given=photos, drops=("guidance_scale",), guided=False,
-                                   differs={"late": 1}),
+    "Flux2KleinKVPipeline": _klein(given=photos, drops=("guidance_scale",), guided=False, differs={"late": 1}),
     "PixArtAlphaPipeline": Variant(sibling="PixArtSigmaPipeline", size=(64, 64)),
     "PixArtSigmaPAGPipeline": Variant(sibling="PixArtSigmaPipeline", size=(64, 64)),
     "SanaPAGPipeline": Variant(sibling="SanaPipeline", size=(64, 64)),
@@ -278,9 +277,10 @@ VARIANTS: Mapping[str, Variant] = {
         sibling="HunyuanVideoPipeline", given=picture, size=(32, 32),
         parts=lambda pipe: {"vae": hunyuan.make_vae(), "transformer": changed(pipe.transformer, in_channels=8)},
     ),
-    "LucyEditPipeline": Variant(sibling="WanPipeline", parts=partial(with_wan_vae, in_channels=32), given=footage_each,
-                                generate=partial(wan.generate, num_frames=5), size=(32, 32),
-        attributes=encodes_as_made),
+    "LucyEditPipeline": Variant(
+        sibling="WanPipeline", parts=partial(with_wan_vae, in_channels=32), given=footage_each, size=(32, 32),
+        generate=partial(wan.generate, num_frames=5), attributes=encodes_as_made,
+    ),
     "CogView4ControlPipeline": Variant(sibling="CogView4Pipeline", parts=partial(with_vae, in_channels=8),
                                        given=controlled, size=(32, 32)),
     "LTX2ConditionPipeline": Variant(sibling="LTX2Pipeline", size=(32, 32), given=frames_at(0, 2)),
@@ -350,7 +350,7 @@ VARIANTS: Mapping[str, Variant] = {
         "vae": chroma.make_vae(), "transformer": kandinsky.make_transformer(visual_cond=True),
     }),
     "Kandinsky5I2VPipeline": Variant(
-        sibling="Kandinsky5T2VPipeline", size=(32, 32),  differs={"independent": False},
+        sibling="Kandinsky5T2VPipeline", size=(32, 32), differs={"independent": False},
         given=lambda *at: {**photo_each(*at), "num_frames": 17},
         parts=lambda pipe: {
             "vae": hunyuan.make_vae(), "transformer": kandinsky.make_transformer(visual_cond=True),
@@ -410,8 +410,7 @@ VARIANTS: Mapping[str, Variant] = {
     "ZImageControlNetInpaintPipeline": _z_image(parts=partial(_Z_IMAGE_NET, control_in_dim=9),
                                                 given=controlled_masked, drops=("strength",)),
     "ZImageOmniPipeline": _z_image(
-        given=photos, size=(64, 64),
-        generate=partial(z_image.generate, read=z_image.captions_in_parts),
+        given=photos, size=(64, 64), generate=partial(z_image.generate, read=z_image.captions_in_parts),
         parts=lambda pipe: {
             "vae": tiny_vae().to(torch.bfloat16),  # which the pipeline encodes in, whatever its type is
             "transformer": z_image.make_transformer(siglip_feat_dim=6),
